@@ -1,0 +1,120 @@
+"""What a tool file says, as data: tools, how each reaches the robot, and its rules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from nemotron_ros.chat.messages import Example, ToolSpec
+from nemotron_ros.tools.templates import Value
+
+
+@dataclass(frozen=True)
+class Send:
+    """A message for a topic: its name, its ROS type and its fields."""
+
+    topic: str
+    type: str
+    message: Value
+
+
+@dataclass(frozen=True)
+class Until:
+    """Evidence that a motion has reached its end, read from a topic.
+
+    ``when`` sees the tool's arguments, ``now`` (the latest message) and
+    ``start`` (the first one read after the call began). ``within_s`` bounds
+    the wait; a motion that has not got there by then has timed out.
+    """
+
+    topic: str
+    type: str
+    when: Value
+    within_s: Value
+
+
+@dataclass(frozen=True)
+class Publish:
+    """Publish a message: once, or at ``rate_hz`` for ``for_s`` seconds or ``until`` evidence.
+
+    ``then`` is published at the end, however the call ends.
+    """
+
+    send: Send
+    rate_hz: float | None = None
+    for_s: Value | None = None
+    until: Until | None = None
+    then: Send | None = None
+
+
+@dataclass(frozen=True)
+class Read:
+    """Read the latest message of a topic; ``value`` sees its fields by name."""
+
+    topic: str
+    type: str
+    value: Value
+    max_age_s: float
+
+
+@dataclass(frozen=True)
+class CallService:
+    """Call a service; ``value`` sees the response's fields by name (None: the whole response).
+
+    A response with a boolean ``success`` that is false is a failure, and its
+    ``message`` the reason.
+    """
+
+    name: str
+    type: str
+    request: Value
+    timeout_s: float
+    value: Value | None = None
+
+
+@dataclass(frozen=True)
+class SendGoal:
+    """Send an action goal and wait for its end; ``value`` sees the result's fields by name."""
+
+    name: str
+    type: str
+    goal: Value
+    timeout_s: float
+    value: Value | None = None
+
+
+Binding = Publish | Read | CallService | SendGoal
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the guard holds a tool to. ``exclusive`` names a group of which one call runs at a time."""
+
+    max_per_minute: int | None = None
+    exclusive: str | None = None
+
+
+@dataclass(frozen=True)
+class Tool:
+    """One tool: what the model sees, how it reaches ROS, and the guard's rules."""
+
+    spec: ToolSpec
+    binding: Binding
+    rules: Rules
+    line: int
+
+
+@dataclass(frozen=True)
+class ToolFile:
+    """A loaded tool file.
+
+    ``tables`` are the values that templates may use beside the arguments,
+    such as named places. ``examples`` are those that need several calls, or none.
+    """
+
+    path: str
+    robot: str
+    tools: Mapping[str, Tool]
+    tables: Mapping[str, object] = field(default_factory=dict)
+    examples: tuple[Example, ...] = ()
+    stop_words: tuple[str, ...] = ()
