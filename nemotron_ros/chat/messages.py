@@ -35,11 +35,16 @@ class Message:
 
 @dataclass(frozen=True)
 class Example:
-    """What a person might say, and the calls that it means."""
+    """What a person might say, the calls that it means, and the words that answer it.
+
+    ``values`` are what the calls returned, one for each call, if the answer
+    tells them.
+    """
 
     utterance: str
     calls: tuple[ToolCall, ...] = ()
     answer: str = ''
+    values: tuple[object, ...] = ()
 
 
 @dataclass(frozen=True)

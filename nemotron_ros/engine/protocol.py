@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Protocol
 
 from nemotron_ros.cancel import CancelToken
@@ -67,6 +68,16 @@ class ModelInfo:
     context_tokens: int
 
 
+class EngineState(IntEnum):
+    """How an engine is. The numbers are those of ``nemotron_msgs/msg/EngineStatus``."""
+
+    CLOSED = 0
+    LOADING = 1
+    READY = 2
+    RESTARTING = 3
+    FAILED = 4
+
+
 class EngineError(Exception):
     """The engine could not do what was asked. The message says what to do."""
 
@@ -90,8 +101,11 @@ Progress = Callable[[float, str], None]
 class Engine(Protocol):
     """An inference runtime with a model. ``stream`` may be called from any thread."""
 
-    def open(self, tools: tuple[ToolSpec, ...], progress: Progress) -> ModelInfo:
-        """Load the model and warm the prompt prefix for ``tools``; may take minutes.
+    def open(self, warm: ChatRequest, progress: Progress) -> ModelInfo:
+        """Load the model and read the prompt that every command begins with; may take minutes.
+
+        :param warm: the messages (system turn and examples) and tools that later
+            requests share as their beginning, so that the engine keeps them read.
 
         :raise EngineError: with nothing left behind.
         """

@@ -1,0 +1,378 @@
+"""The loop: a command goes in, words and checked calls come out, and an account of both."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+
+from nemotron_ros.cancel import CancelToken, Cause
+from nemotron_ros.chat.history import Sessions, new_session_id
+from nemotron_ros.chat.messages import Message, ToolCall
+from nemotron_ros.chat.prompt import opening, result_content
+from nemotron_ros.engine.protocol import (
+    CallDelta,
+    ChatRequest,
+    Engine,
+    EngineError,
+    ReasoningDelta,
+    TextDelta,
+    UsageDelta,
+)
+from nemotron_ros.events import CallRecord, CommandStatus, Event, Outcome, Phase, Usage
+from nemotron_ros.tools.dispatch import Dispatcher
+from nemotron_ros.tools.model import ToolFile
+from nemotron_ros.tools.result import Status, ToolResult
+from nemotron_ros.tools.stop import is_stop
+
+ALL_TOOLS = '*'
+
+_ENDED = {
+    Cause.CANCELED: CommandStatus.CANCELED,
+    Cause.STOPPED: CommandStatus.STOPPED,
+    Cause.DEADLINE: CommandStatus.TIMED_OUT,
+}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of one command: turns of the model, calls, tokens per turn, characters."""
+
+    max_turns: int = 6
+    max_calls: int = 16
+    max_tokens: int = 384
+    max_command_chars: int = 2000
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the model's words are drawn."""
+
+    temperature: float = 0.0
+    seed: int = 0
+    thinking: bool = False
+
+
+@dataclass(frozen=True)
+class Command:
+    """What is asked: one action goal. ``allowed_tools`` names tools, ``'*'`` all of them."""
+
+    id: str
+    text: str
+    session_id: str = ''
+    allowed_tools: tuple[str, ...] = (ALL_TOOLS,)
+    dry_run: bool = False
+
+
+class BadCommandError(ValueError):
+    """The command itself is wrong; nothing was done."""
+
+
+@dataclass
+class _Story:
+    """What one command has said and done so far."""
+
+    command: Command
+    session_id: str
+    emit: Callable[[Event], None]
+    started_s: float = field(default_factory=time.monotonic)
+    sequence: int = 0
+    text: str = ''
+    records: list[CallRecord] = field(default_factory=list)
+    usage: Usage = field(default_factory=Usage)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def elapsed_s(self) -> float:
+        return time.monotonic() - self.started_s
+
+    def tell(
+        self,
+        phase: Phase,
+        *,
+        text: str = '',
+        reasoning: str = '',
+        record: CallRecord | None = None,
+        detail: object = None,
+    ) -> None:
+        # A running call may report from another thread; the order is told by one.
+        with self.lock:
+            event = Event(
+                self.command.id,
+                self.session_id,
+                self.sequence,
+                phase,
+                text,
+                reasoning,
+                record,
+                detail,
+            )
+            self.sequence += 1
+            self.emit(event)
+
+
+class Agent:
+    """Carries out commands with an engine and a tool file. Safe from any thread."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        tool_file: ToolFile,
+        dispatcher: Dispatcher,
+        limits: Limits | None = None,
+        sampling: Sampling | None = None,
+    ) -> None:
+        self._engine = engine
+        self._file = tool_file
+        self._dispatcher = dispatcher
+        self._limits = limits or Limits()
+        self._sampling = sampling or Sampling()
+        self._sessions = Sessions()
+        self._specs = tuple(tool.spec for tool in tool_file.tools.values())
+        self._opening = opening(self._specs, tool_file.examples)
+        self._running: set[CancelToken] = set()
+        self._running_lock = threading.Lock()
+
+    def warm_request(self) -> ChatRequest:
+        """Return the request whose prompt every command begins with."""
+        return self._request(())
+
+    def is_stop(self, text: str) -> bool:
+        """Whether a command is a stop, which never asks the model."""
+        return is_stop(text, self._file.stop_words)
+
+    def stop(self, spare: CancelToken | None = None, timeout_s: float = 2.0) -> bool:
+        """Cancel what every command does, end motion, and wait for it.
+
+        :param spare: the token of the command that asks for the stop.
+        :return: whether everything was seen to end within ``timeout_s``.
+        """
+        with self._running_lock:
+            others = [token for token in self._running if token is not spare]
+        for token in others:
+            token.cancel(Cause.STOPPED)
+        return self._dispatcher.stop('stop', timeout_s)
+
+    def execute(
+        self, command: Command, cancel: CancelToken, emit: Callable[[Event], None]
+    ) -> Outcome:
+        """Carry out one command; always returns, whatever happens.
+
+        :param emit: gets every event, in order, from this thread.
+        """
+        story = _Story(command, command.session_id or new_session_id(), emit)
+        with self._running_lock:
+            self._running.add(cancel)
+        try:
+            outcome = self._carry_out(story, cancel)
+        except BadCommandError as error:
+            outcome = Outcome(CommandStatus.REJECTED, error=str(error))
+        finally:
+            with self._running_lock:
+                self._running.discard(cancel)
+        outcome = replace(
+            outcome,
+            session_id=story.session_id,
+            calls=tuple(story.records),
+            usage=replace(story.usage, total_s=story.elapsed_s()),
+        )
+        story.tell(Phase.DONE, detail={'status': outcome.status.name, 'error': outcome.error})
+        return outcome
+
+    def _carry_out(self, story: _Story, cancel: CancelToken) -> Outcome:
+        allowed = self._allowed(story.command)
+        story.tell(Phase.ACCEPTED)
+        if self.is_stop(story.command.text):
+            ended = self.stop(spare=cancel)
+            self._dispatcher.resume()
+            if not ended:
+                return Outcome(
+                    CommandStatus.NOT_DONE, 'Stopping.', 'not everything was seen to end'
+                )
+            return Outcome(CommandStatus.SUCCEEDED, 'Stopped.')
+        said = [Message('user', story.command.text)]
+        try:
+            outcome = self._converse(story, said, allowed, cancel)
+        except EngineError as error:
+            outcome = Outcome(CommandStatus.ENGINE_FAILED, story.text, str(error))
+        if cancel.cause is not None and outcome.status is not CommandStatus.SUCCEEDED:
+            outcome = Outcome(_ENDED[cancel.cause], story.text, _ended_because(cancel.cause))
+        if outcome.text:
+            said.append(Message('assistant', outcome.text))
+        self._sessions.add(story.session_id, tuple(said))
+        return outcome
+
+    def _converse(
+        self, story: _Story, said: list[Message], allowed: frozenset[str], cancel: CancelToken
+    ) -> Outcome:
+        """Take turns until the model answers in words, or a limit or the token ends it."""
+        before = self._sessions.turns(story.session_id)
+        for _ in range(self._limits.max_turns):
+            text, calls = self._turn(story, (*before, *said), cancel)
+            if cancel.ended:
+                break
+            if not calls:
+                return _judge(story.records, text)
+            repeated = _repeated(calls, story.records)
+            if repeated:
+                return _judge(story.records, text, f'the model asked for {repeated} again')
+            if len(story.records) + len(calls) > self._limits.max_calls:
+                return _judge(story.records, text, f'more than {self._limits.max_calls} calls')
+            said.append(Message('assistant', text, calls))
+            said += self._run_calls(story, calls, allowed, cancel)
+            if cancel.ended:
+                break
+        else:
+            return _judge(story.records, story.text, f'no answer after {self._limits.max_turns} turns')
+        return Outcome(CommandStatus.NOT_DONE, story.text)
+
+    def _turn(
+        self, story: _Story, turns: tuple[Message, ...], cancel: CancelToken
+    ) -> tuple[str, tuple[ToolCall, ...]]:
+        """Ask the model once. Its calls are run only when the whole turn has come."""
+        story.tell(Phase.PROMPTING)
+        calls: list[ToolCall] = []
+        story.text = ''
+        began_s = time.monotonic()
+        first = True
+        try:
+            with closing(iter(self._engine.stream(self._request(turns), cancel))) as stream:
+                for delta in stream:
+                    if first and not story.usage.time_to_first_token_s:
+                        story.usage = replace(
+                            story.usage, time_to_first_token_s=story.elapsed_s()
+                        )
+                    first = False
+                    if isinstance(delta, TextDelta):
+                        story.text += delta.text
+                        story.tell(Phase.GENERATING, text=delta.text)
+                    elif isinstance(delta, ReasoningDelta):
+                        story.tell(Phase.GENERATING, reasoning=delta.text)
+                    elif isinstance(delta, CallDelta):
+                        number = len(story.records) + len(calls) + 1
+                        calls.append(replace(delta.call, id=f'call_{number}'))
+                    elif isinstance(delta, UsageDelta):
+                        story.usage = _add(story.usage, delta)
+        finally:
+            spent_s = time.monotonic() - began_s
+            story.usage = replace(story.usage, generating_s=story.usage.generating_s + spent_s)
+        return story.text, tuple(calls)
+
+    def _run_calls(
+        self,
+        story: _Story,
+        calls: tuple[ToolCall, ...],
+        allowed: frozenset[str],
+        cancel: CancelToken,
+    ) -> Iterable[Message]:
+        """Run the calls in order; after one that fails the rest of the turn is not run."""
+        failed: ToolCall | None = None
+        for call in calls:
+            if not story.usage.time_to_first_call_s:
+                story.usage = replace(story.usage, time_to_first_call_s=story.elapsed_s())
+            story.tell(Phase.CALLING, record=CallRecord(call, ToolResult(Status.PENDING)))
+            if failed is None:
+                result = self._run_call(story, call, allowed, cancel)
+            else:
+                result = ToolResult(
+                    Status.NOT_RUN, error=f'not run: {failed.name} before it did not succeed'
+                )
+            record = CallRecord(call, result)
+            story.records.append(record)
+            story.tell(Phase.RESULT, record=record)
+            if result.status not in (Status.SUCCEEDED, Status.NOT_RUN):
+                failed = call
+            yield Message('tool', _result_text(record), (), call.id, call.name)
+
+    def _run_call(
+        self, story: _Story, call: ToolCall, allowed: frozenset[str], cancel: CancelToken
+    ) -> ToolResult:
+        pending = CallRecord(call, ToolResult(Status.PENDING))
+
+        def progress(detail: object) -> None:
+            story.tell(Phase.EXECUTING, record=pending, detail=detail)
+
+        return self._dispatcher.run(call, allowed, cancel, progress, story.command.dry_run)
+
+    def _allowed(self, command: Command) -> frozenset[str]:
+        """Return the tools that the command may use; check the command on the way."""
+        if not command.text.strip():
+            raise BadCommandError('command: is empty; say what the robot should do')
+        if len(command.text) > self._limits.max_command_chars:
+            raise BadCommandError(
+                f'command: {len(command.text)} characters; at most '
+                f'{self._limits.max_command_chars} are taken'
+            )
+        known = frozenset(self._file.tools)
+        unknown = sorted(set(command.allowed_tools) - known - {ALL_TOOLS})
+        if unknown:
+            raise BadCommandError(
+                f'allowed_tools: no tool named {", ".join(map(repr, unknown))} in '
+                f'{self._file.path}; it has {", ".join(sorted(known))}'
+            )
+        if ALL_TOOLS in command.allowed_tools:
+            return known
+        return frozenset(command.allowed_tools)
+
+    def _request(self, turns: tuple[Message, ...]) -> ChatRequest:
+        # Every tool is named in every prompt, whatever the goal allows, so that the
+        # prompt's beginning stays the same and stays read; the guard refuses the others.
+        return ChatRequest(
+            messages=(*self._opening, *turns),
+            tools=self._specs,
+            max_tokens=self._limits.max_tokens,
+            temperature=self._sampling.temperature,
+            seed=self._sampling.seed,
+            thinking=self._sampling.thinking,
+        )
+
+
+def _judge(records: list[CallRecord], text: str, trouble: str = '') -> Outcome:
+    """Say how a command ended, from what ran and not from what the model claims."""
+    bad = [r for r in records if r.result.status not in (Status.SUCCEEDED, Status.NOT_RUN)]
+    if bad:
+        # The model may have mended a call that was refused; the last word counts.
+        last = {r.call.name: r for r in records}
+        bad = [r for r in bad if last[r.call.name] is r]
+    if bad:
+        reason = '; '.join(f'{r.call.name}: {r.result.error}' for r in bad)
+        return Outcome(CommandStatus.NOT_DONE, text, reason)
+    if trouble and not records:
+        return Outcome(CommandStatus.NOT_DONE, text, trouble)
+    return Outcome(CommandStatus.SUCCEEDED, text)
+
+
+def _repeated(calls: tuple[ToolCall, ...], records: list[CallRecord]) -> str:
+    """Name the first call of a turn that already ran with the same arguments."""
+    done = {_fingerprint(record.call) for record in records}
+    return next((call.name for call in calls if _fingerprint(call) in done), '')
+
+
+def _fingerprint(call: ToolCall) -> str:
+    return call.name + json.dumps(dict(call.arguments), sort_keys=True, default=str)
+
+
+def _result_text(record: CallRecord) -> str:
+    result = record.result
+    return result_content(
+        record.call.name, result.status.name.lower(), result.value, result.error
+    )
+
+
+def _ended_because(cause: Cause) -> str:
+    return {
+        Cause.CANCELED: 'canceled by the client',
+        Cause.STOPPED: 'ended by a stop',
+        Cause.DEADLINE: "the goal's timeout_s ran out",
+    }[cause]
+
+
+def _add(usage: Usage, delta: UsageDelta) -> Usage:
+    return replace(
+        usage,
+        prompt_tokens=usage.prompt_tokens + delta.prompt_tokens,
+        cached_tokens=usage.cached_tokens + delta.cached_tokens,
+        completion_tokens=usage.completion_tokens + delta.completion_tokens,
+    )

@@ -1,0 +1,118 @@
+"""The account of a command as ROS messages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from builtin_interfaces.msg import Time
+from nemotron_msgs.action import ExecuteCommand
+from nemotron_msgs.msg import Event as EventMsg
+from nemotron_msgs.msg import Tool as ToolMsg
+from nemotron_msgs.msg import ToolCall as ToolCallMsg
+from nemotron_msgs.msg import ToolResult as ToolResultMsg
+from nemotron_msgs.msg import Usage as UsageMsg
+
+from nemotron_ros.chat.messages import ToolCall
+from nemotron_ros.events import CallRecord, Event, Outcome, Usage
+from nemotron_ros.tools.model import Binding, CallService, Publish, Read, SendGoal, ToolFile
+from nemotron_ros.tools.result import ToolResult
+
+
+def result_message(result: ToolResult) -> ToolResultMsg:
+    """Return a tool result as a message."""
+    return ToolResultMsg(
+        status=int(result.status),
+        value='' if result.value is None else _json(result.value),
+        error=result.error,
+        start_time=_time(result.start_time_s),
+        duration_s=float(result.duration_s),
+    )
+
+
+def call_message(call: ToolCall, result: ToolResult) -> ToolCallMsg:
+    """Return a call and what came of it as a message."""
+    return ToolCallMsg(
+        id=call.id,
+        name=call.name,
+        arguments=_json(dict(call.arguments)),
+        result=result_message(result),
+    )
+
+
+def event_message(event: Event, stamp: Time) -> EventMsg:
+    """Return an event as a message."""
+    return EventMsg(
+        stamp=stamp,
+        command_id=event.command_id,
+        session_id=event.session_id,
+        sequence=event.sequence,
+        phase=int(event.phase),
+        text_delta=event.text_delta,
+        reasoning_delta=event.reasoning_delta,
+        call=_calls(() if event.record is None else (event.record,)),
+        detail='' if event.detail is None else _json(event.detail),
+    )
+
+
+def outcome_message(outcome: Outcome) -> ExecuteCommand.Result:
+    """Return an outcome as the action's result."""
+    return ExecuteCommand.Result(
+        status=int(outcome.status),
+        text=outcome.text,
+        error=outcome.error,
+        session_id=outcome.session_id,
+        calls=_calls(outcome.calls),
+        usage=_usage(outcome.usage),
+    )
+
+
+def tool_messages(tool_file: ToolFile) -> list[ToolMsg]:
+    """Return the tools as the model sees them."""
+    return [
+        ToolMsg(
+            name=tool.spec.name,
+            description=tool.spec.description,
+            parameters=_json(dict(tool.spec.parameters)),
+            kind=_kind(tool.binding),
+            interface=_interface(tool.binding),
+        )
+        for tool in tool_file.tools.values()
+    ]
+
+
+def _kind(binding: Binding) -> str:
+    kinds = {Publish: 'topic', Read: 'read', CallService: 'service', SendGoal: 'action'}
+    return kinds[type(binding)]
+
+
+def _interface(binding: Binding) -> str:
+    if isinstance(binding, Publish):
+        return f'{binding.send.topic} ({binding.send.type})'
+    name = binding.topic if isinstance(binding, Read) else binding.name
+    return f'{name} ({binding.type})'
+
+
+def _calls(records: Sequence[CallRecord]) -> list[ToolCallMsg]:
+    return [call_message(record.call, record.result) for record in records]
+
+
+def _usage(usage: Usage) -> UsageMsg:
+    return UsageMsg(
+        prompt_tokens=usage.prompt_tokens,
+        cached_tokens=usage.cached_tokens,
+        completion_tokens=usage.completion_tokens,
+        time_to_first_token_s=usage.time_to_first_token_s,
+        time_to_first_call_s=usage.time_to_first_call_s,
+        generating_s=usage.generating_s,
+        total_s=usage.total_s,
+    )
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _time(seconds: float) -> Time:
+    whole = int(seconds)
+    return Time(sec=whole, nanosec=int((seconds - whole) * 1e9))

@@ -1,0 +1,47 @@
+"""Runs a checked call on ROS, whichever way its tool goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rclpy.node import Node
+
+from nemotron_ros.bridge.action import send_goal
+from nemotron_ros.bridge.clients import Clients
+from nemotron_ros.bridge.publish import publish
+from nemotron_ros.bridge.read import read
+from nemotron_ros.bridge.service import call_service
+from nemotron_ros.cancel import CancelToken
+from nemotron_ros.tools.model import CallService, Publish, Read, Tool, ToolFile
+from nemotron_ros.tools.result import ToolResult
+
+
+class RosExecutor:
+    """The tools' way to ROS. Runs in the goal's own thread and never spins."""
+
+    def __init__(self, node: Node, tool_file: ToolFile) -> None:
+        self._clients = Clients(node)
+        self._tables = dict(tool_file.tables)
+
+    def execute(
+        self,
+        tool: Tool,
+        arguments: Mapping[str, Any],
+        cancel: CancelToken,
+        progress: Callable[[object], None],
+    ) -> ToolResult:
+        """Run one call whose arguments are complete and valid."""
+        variables = {**self._tables, **arguments}
+        binding = tool.binding
+        if isinstance(binding, Publish):
+            return publish(self._clients, binding, variables, cancel, progress)
+        if isinstance(binding, Read):
+            return read(self._clients, binding, variables, cancel)
+        if isinstance(binding, CallService):
+            return call_service(self._clients, binding, variables, cancel)
+        return send_goal(self._clients, binding, variables, cancel, progress)
+
+    def close(self) -> None:
+        """Free every client."""
+        self._clients.close()

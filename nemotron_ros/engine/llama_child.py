@@ -1,0 +1,43 @@
+"""The program of the engine's child process: a llama.cpp server on a unix socket.
+
+It reads its settings as one line of JSON from standard input and says ``ready``
+on standard output. Standard input is also its lifeline: when it closes, because
+the parent closed it or died, the process ends at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+
+
+def main() -> None:
+    """Serve until standard input closes."""
+    # Ctrl-C in a terminal reaches the whole group; the parent decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    settings = json.loads(sys.stdin.buffer.readline())
+    import xllamacpp
+
+    params = xllamacpp.CommonParams()
+    params.model.path = settings['model']
+    params.hostnames = [settings['socket']]
+    params.api_keys = [settings['key']]
+    params.ui = False
+    params.n_ctx = settings['context_tokens']
+    params.n_batch = settings['batch_tokens']
+    params.n_ubatch = settings['batch_tokens']
+    params.n_parallel = 1
+    params.cpuparams.n_threads = settings['threads']
+    params.cpuparams_batch.n_threads = settings['threads']
+    server = xllamacpp.Server(params)
+    print('ready', flush=True)
+    while sys.stdin.buffer.read(4096):
+        pass
+    # Interpreter shutdown would wait for the request in hand.
+    os._exit(0 if server is not None else 1)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,339 @@
+"""The embedded engine: llama.cpp from the ``xllamacpp`` wheel, in a child process."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import secrets
+import shutil
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from nemotron_ros.cancel import CancelToken
+from nemotron_ros.chat.formats.protocol import Format, FormatError, Piece, Reasoning, Text
+from nemotron_ros.chat.prompt import format_for, render
+from nemotron_ros.engine.gguf_file import check
+from nemotron_ros.engine.protocol import (
+    CallDelta,
+    ChatRequest,
+    Delta,
+    EngineDied,
+    EngineError,
+    EngineState,
+    ModelInfo,
+    OutputError,
+    Progress,
+    ReasoningDelta,
+    TextDelta,
+    UsageDelta,
+)
+from nemotron_ros.engine.server_process import ServerProcess, private_folder
+
+CHAT = '/v1/chat/completions'
+CONNECT_S = 5.0
+IDLE_S = 600.0
+WARM_S = 600.0
+
+
+class LlamaCppEngine:
+    """Serves a GGUF file.
+
+    The child reads prompts in steps of ``batch_tokens``, so that a cancel is
+    noticed within one step; it keeps what it has read of the last prompt.
+
+    :param threads: 0 leaves one core to the rest of the robot.
+    :param on_state: told when the server becomes ready, dies or fails, from any thread.
+    """
+
+    def __init__(
+        self,
+        model_path: Path,
+        context_tokens: int = 4096,
+        threads: int = 0,
+        batch_tokens: int = 128,
+        start_timeout_s: float = 300.0,
+        on_state: Callable[[EngineState, str], None] = lambda _state, _text: None,
+    ) -> None:
+        self._path = Path(model_path)
+        self._context_tokens = context_tokens
+        self._threads = threads or max(1, (os.cpu_count() or 2) - 1)
+        self._batch_tokens = batch_tokens
+        self._start_timeout_s = start_timeout_s
+        self._on_state = on_state
+        self._lock = threading.Lock()
+        self._folder = ''
+        self._process: ServerProcess | None = None
+        self._client: httpx.Client | None = None
+        self._format: Format | None = None
+        self._warm: ChatRequest | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the server; None while there is none."""
+        return None if self._process is None else self._process.pid
+
+    def open(self, warm: ChatRequest, progress: Progress) -> ModelInfo:
+        """Start the server, and have it read what every prompt begins with."""
+        check(self._path)
+        self._folder = private_folder()
+        try:
+            return self._open(warm, progress)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, warm: ChatRequest, progress: Progress) -> ModelInfo:
+        address = os.path.join(self._folder, 'server.sock')
+        key = secrets.token_urlsafe(24)
+        settings = {
+            'model': str(self._path.resolve()),
+            'socket': address,
+            'key': key,
+            'context_tokens': self._context_tokens,
+            'batch_tokens': self._batch_tokens,
+            'threads': self._threads,
+        }
+        command = [sys.executable, '-m', 'nemotron_ros.engine.llama_child']
+        self._warm = warm
+        self._process = ServerProcess(
+            command, json.dumps(settings), self._start_timeout_s, self._tell_state
+        )
+        progress(0.0, f'loading {self._path.name}')
+        self._process.start()
+        self._client = httpx.Client(
+            transport=httpx.HTTPTransport(uds=address),
+            base_url='http://llama.cpp',
+            headers={'Authorization': f'Bearer {key}'},
+            timeout=httpx.Timeout(IDLE_S, connect=CONNECT_S),
+            # The server hangs up on kept connections when it likes; a new one costs nothing here.
+            limits=httpx.Limits(max_keepalive_connections=0),
+        )
+        properties = self._client.get('/props').raise_for_status().json()
+        self._format = format_for(properties.get('chat_template', ''))
+        progress(0.5, 'reading the prompt')
+        self._read_opening(progress)
+        progress(1.0, 'ready')
+        return ModelInfo('llama_cpp', self._path.name, self._context_tokens)
+
+    def _read_opening(self, progress: Progress) -> None:
+        """Have the server read the opening, so that the first command need not wait for it."""
+        assert self._warm is not None
+        request = replace(self._warm, max_tokens=1)
+        token = CancelToken(WARM_S)
+        body = self._body(request)
+        body.pop('grammar', None)
+        for chunk in self._chunks(body, token):
+            part = chunk.get('prompt_progress')
+            if part:
+                progress(0.5 + 0.5 * part['processed'] / part['total'], 'reading the prompt')
+
+    def stream(self, request: ChatRequest, cancel: CancelToken) -> Iterator[Delta]:
+        """Yield the deltas of one turn; see :class:`Engine`."""
+        process, form = self._process, self._format
+        if process is None or form is None:
+            raise EngineError('the engine is not open')
+        if not process.wait_ready(cancel):
+            return
+        parser = form.parser(request.tools, request.thinking)
+        meter = _Meter()
+        stopped_by = ''
+        try:
+            with closing(self._chunks(self._body(request), cancel)) as chunks:
+                for chunk in chunks:
+                    meter.read(chunk)
+                    for choice in chunk.get('choices', ()):
+                        stopped_by = choice.get('finish_reason') or stopped_by
+                        content = choice.get('delta', {}).get('content')
+                        if content:
+                            yield from map(_delta, parser.feed(content))
+            if cancel.ended:
+                return
+            yield from map(_delta, parser.finish(truncated=stopped_by == 'length'))
+        except FormatError as error:
+            raise OutputError(f"the model's output can not be used: {error}") from error
+        yield meter.usage()
+        if stopped_by == 'length':
+            raise OutputError(f'the answer was cut off after {request.max_tokens} tokens')
+
+    def close(self) -> None:
+        """End the server and free everything."""
+        with self._lock:
+            process, self._process = self._process, None
+            client, self._client = self._client, None
+            folder, self._folder = self._folder, ''
+        if process is not None:
+            process.close()
+        if client is not None:
+            client.close()
+        if folder:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _tell_state(self, state: EngineState, text: str) -> None:
+        self._on_state(state, text)
+
+    def _body(self, request: ChatRequest) -> dict[str, Any]:
+        form = self._format
+        assert form is not None
+        prompt = render(form, request.tools, request.messages, request.thinking)
+        return {
+            'messages': list(prompt.messages),
+            'chat_template_kwargs': prompt.template_kwargs,
+            'grammar': form.grammar(request.tools, request.thinking),
+            'reasoning_format': 'none',
+            'max_tokens': request.max_tokens,
+            'temperature': request.temperature,
+            'seed': request.seed,
+            'stream': True,
+            'stream_options': {'include_usage': True},
+            'return_progress': True,
+            'timings_per_token': False,
+            'cache_prompt': True,
+        }
+
+    def _chunks(self, body: dict[str, Any], cancel: CancelToken) -> Iterator[dict[str, Any]]:
+        """Yield the parsed chunks of a streamed answer, until it or ``cancel`` ends."""
+        client, process = self._client, self._process
+        if client is None or process is None:
+            raise EngineError('the engine is closed')
+        generation = process.generation
+        exchange = _Exchange(client, body)
+        forget = cancel.on_cancel(exchange.abandon)
+        exchange.start()
+        try:
+            while True:
+                item = exchange.next(min(cancel.remaining_s(), 1.0))
+                if cancel.ended or item is _END:
+                    return
+                if isinstance(item, httpx.HTTPError):
+                    if process.is_dead(generation, 1.0):
+                        raise EngineDied(
+                            'the engine died while it answered; it is being started again'
+                        ) from item
+                    raise EngineError(f'the engine does not answer: {item!r}') from item
+                if isinstance(item, Exception):
+                    raise item
+                if item is not None:
+                    if 'error' in item:
+                        raise EngineError(_reason(item['error']))
+                    yield item
+        finally:
+            forget()
+            exchange.abandon()
+
+
+_END = object()
+
+
+class _Exchange:
+    """One streamed HTTP exchange, read in a thread of its own so that it can be abandoned."""
+
+    def __init__(self, client: httpx.Client, body: dict[str, Any]) -> None:
+        self._client = client
+        self._body = body
+        self._items: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._abandoned = threading.Event()
+        self._lock = threading.Lock()
+        self._socket: socket.socket | None = None
+
+    def start(self) -> None:
+        """Send the request."""
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def next(self, timeout_s: float) -> Any:
+        """Return the next chunk, error or end; None if there is none in time."""
+        try:
+            return self._items.get(timeout=max(timeout_s, 0.0))
+        except queue.Empty:
+            return None
+
+    def abandon(self) -> None:
+        """Hang up: the server stops working on it, and the reader ends."""
+        with self._lock:
+            self._abandoned.set()
+            if self._socket is not None:
+                # Closing it would not wake a reader that waits in it.
+                _shut_down(self._socket)
+        self._items.put(None)
+
+    def _read(self) -> None:
+        try:
+            with self._client.stream('POST', CHAT, json=self._body) as response:
+                with self._lock:
+                    stream = response.extensions['network_stream']
+                    self._socket = stream.get_extra_info('socket')
+                    if self._abandoned.is_set():
+                        return
+                if response.status_code != 200:
+                    error = json.loads(response.read()).get('error', {})
+                    self._items.put(EngineError(_reason(error)))
+                    return
+                for line in response.iter_lines():
+                    if self._abandoned.is_set():
+                        return
+                    if line.startswith('data: ') and line != 'data: [DONE]':
+                        self._items.put(json.loads(line[len('data: ') :]))
+            self._items.put(_END)
+        except httpx.HTTPError as error:
+            self._items.put(error)
+        except Exception as error:  # whatever it is, the one who waits must learn of it
+            self._items.put(EngineError(f'the engine sent what can not be read: {error!r}'))
+        finally:
+            with self._lock:
+                self._socket = None
+
+
+@dataclass
+class _Meter:
+    """Counts tokens from what the server tells in its chunks."""
+
+    prompt: int = 0
+    cached: int = 0
+    completion: int = 0
+    seen: dict[str, Any] = field(default_factory=dict)
+
+    def read(self, chunk: dict[str, Any]) -> None:
+        usage = chunk.get('usage')
+        if usage:
+            self.prompt = usage.get('prompt_tokens', 0)
+            self.completion = usage.get('completion_tokens', 0)
+        timings = chunk.get('timings')
+        if timings:
+            self.cached = timings.get('cache_n', 0)
+
+    def usage(self) -> UsageDelta:
+        return UsageDelta(self.prompt, self.cached, self.completion)
+
+
+def _delta(piece: Piece) -> Delta:
+    if isinstance(piece, Text):
+        return TextDelta(piece.text)
+    if isinstance(piece, Reasoning):
+        return ReasoningDelta(piece.text)
+    return CallDelta(piece)
+
+
+def _reason(error: Any) -> str:
+    text = str(error.get('message', error)) if isinstance(error, dict) else str(error)
+    kind = error.get('type', '') if isinstance(error, dict) else ''
+    if kind == 'exceed_context_size_error':
+        return (
+            f'the prompt has {error.get("n_prompt_tokens")} tokens and the context holds '
+            f'{error.get("n_ctx")}; use fewer tools or examples, or a larger context_tokens'
+        )
+    return f'the engine refused the request: {text}'
+
+
+def _shut_down(connection: socket.socket) -> None:
+    try:
+        connection.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        return

@@ -1,0 +1,414 @@
+"""The lifecycle node and its action server: wiring only."""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import rclpy
+from nemotron_msgs.action import ExecuteCommand
+from nemotron_msgs.msg import EngineStatus
+from nemotron_msgs.msg import Event as EventMsg
+from nemotron_msgs.srv import CallTool, ListTools
+from rclpy.action import ActionServer, CancelResponse, GoalResponse
+from rclpy.action.server import ServerGoalHandle
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.executors import MultiThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, State, TransitionCallbackReturn
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.signals import SignalHandlerOptions
+from rclpy.task import Future
+from std_srvs.srv import Trigger
+
+from nemotron_ros import parameters
+from nemotron_ros.agent import Agent, Command, Limits, Sampling
+from nemotron_ros.bridge.account import (
+    event_message,
+    outcome_message,
+    result_message,
+    tool_messages,
+)
+from nemotron_ros.bridge.check import check
+from nemotron_ros.bridge.executor import RosExecutor
+from nemotron_ros.bridge.waiting import until_true
+from nemotron_ros.cancel import CancelToken, Cause
+from nemotron_ros.chat.messages import ToolCall
+from nemotron_ros.engine.factory import make_engine
+from nemotron_ros.engine.protocol import Engine, EngineError, EngineState
+from nemotron_ros.events import CommandStatus, Event, Outcome
+from nemotron_ros.tools.dispatch import Dispatcher
+from nemotron_ros.tools.guard import Guard
+from nemotron_ros.tools.model import ToolFile
+from nemotron_ros.tools.result import Status, ToolResult
+from nemotron_ros.tools.tool_file import ToolFileError, load
+
+T = TypeVar('T')
+
+STOP_S = 3.0
+"""How long running commands are given to end when the node stops or is deactivated."""
+
+
+class NemotronNode(LifecycleNode):
+    """Serves natural-language commands.
+
+    ========== =====================================================
+    transition what it does
+    ========== =====================================================
+    configure  checks the tool file, loads the model, tells progress
+    activate   takes goals
+    deactivate cancels what runs, waits for it, takes no more goals
+    cleanup    frees the model and every ROS client
+    ========== =====================================================
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__('nemotron', **kwargs)
+        parameters.declare(self)
+        self._group = ReentrantCallbackGroup()
+        self._lock = threading.Lock()
+        self._tokens: dict[bytes, CancelToken] = {}
+        self._busy: str | None = None
+        self._active = False
+        self._engine: Engine | None = None
+        self._tools: ToolFile | None = None
+        self._executor_for_tools: RosExecutor | None = None
+        self._dispatcher: Dispatcher | None = None
+        self._agent: Agent | None = None
+        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self._engine_status = self.create_publisher(EngineStatus, '~/engine_status', latched)
+        self._events = self.create_publisher(EventMsg, '~/events', 100)
+        self._action = ActionServer(
+            self,
+            ExecuteCommand,
+            '~/execute_command',
+            execute_callback=self._execute,
+            goal_callback=self._take_goal,
+            cancel_callback=self._take_cancel,
+            callback_group=self._group,
+        )
+        for kind, name, callback in (
+            (ListTools, '~/list_tools', self._list_tools),
+            (CallTool, '~/call_tool', self._call_tool),
+            (Trigger, '~/stop', self._stop),
+            (Trigger, '~/clear_stop', self._clear_stop),
+        ):
+            self.create_service(kind, name, callback, callback_group=self._group)
+
+    # Lifecycle
+
+    def on_configure(self, state: State) -> TransitionCallbackReturn:
+        """Check the tool file, load the model."""
+        wanted = parameters.read(self)
+        try:
+            self._tools = load(wanted.tool_file)
+            problems = check(self._tools)
+            if problems:
+                raise ToolFileError(problems)
+            self._engine = make_engine(wanted, self._tell_engine)
+            self._executor_for_tools = RosExecutor(self, self._tools)
+            self._dispatcher = Dispatcher(self._tools, Guard(self._tools), self._executor_for_tools)
+            self._agent = Agent(
+                self._engine,
+                self._tools,
+                self._dispatcher,
+                Limits(
+                    wanted.max_turns,
+                    wanted.max_calls,
+                    wanted.max_tokens,
+                    wanted.max_command_chars,
+                ),
+                Sampling(wanted.temperature, wanted.seed, wanted.thinking),
+            )
+            info = self._engine.open(self._agent.warm_request(), self._tell_loading)
+        except (ToolFileError, EngineError, OSError) as error:
+            self.get_logger().error(f'not configured: {error}')
+            self._free()
+            self._publish_engine(EngineState.FAILED, str(error))
+            return TransitionCallbackReturn.FAILURE
+        self._publish_engine(
+            EngineState.READY,
+            f'{info.model} is ready',
+            engine=info.engine,
+            model=info.model,
+            context_tokens=info.context_tokens,
+        )
+        self.get_logger().info(
+            f'{len(self._tools.tools)} tools of {wanted.tool_file}; {info.engine}: {info.model}'
+        )
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_activate(self, state: State) -> TransitionCallbackReturn:
+        """Take goals."""
+        self._active = True
+        return super().on_activate(state)
+
+    def on_deactivate(self, state: State) -> TransitionCallbackReturn:
+        """Cancel what runs, wait for it, take no more goals."""
+        self._active = False
+        if not self._end_commands():
+            self.get_logger().error(f'not every command was seen to end within {STOP_S:g} s')
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: State) -> TransitionCallbackReturn:
+        """Free the model and every ROS client."""
+        self._free()
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_shutdown(self, state: State) -> TransitionCallbackReturn:
+        """End everything, from whatever state."""
+        self._active = False
+        self._end_commands()
+        self._free()
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_error(self, state: State) -> TransitionCallbackReturn:
+        """Free everything, so that the node can be configured again."""
+        self._active = False
+        self._end_commands()
+        self._free()
+        return TransitionCallbackReturn.SUCCESS
+
+    def _end_commands(self) -> bool:
+        with self._lock:
+            tokens = list(self._tokens.values())
+        for token in tokens:
+            token.cancel(Cause.STOPPED)
+        return until_true(lambda: not self._tokens, STOP_S, CancelToken(STOP_S))
+
+    def _free(self) -> None:
+        if self._engine is not None:
+            self._engine.close()
+        if self._executor_for_tools is not None:
+            self._executor_for_tools.close()
+        self._engine = self._tools = self._executor_for_tools = None
+        self._dispatcher = self._agent = None
+
+    # Goals
+
+    def _take_goal(self, goal: ExecuteCommand.Goal) -> GoalResponse:
+        if self._active:
+            return GoalResponse.ACCEPT
+        self.get_logger().warning('goal rejected: the node is not active')
+        return GoalResponse.REJECT
+
+    def _take_cancel(self, handle: ServerGoalHandle) -> CancelResponse:
+        self._token(handle).cancel(Cause.CANCELED)
+        return CancelResponse.ACCEPT
+
+    def _token(self, handle: ServerGoalHandle) -> CancelToken:
+        """Return the goal's token; a cancel may come before the goal's execution begins."""
+        key = bytes(handle.goal_id.uuid)
+        with self._lock:
+            if key not in self._tokens:
+                timeout_s = handle.request.timeout_s
+                longest_s = self.get_parameter('goal_timeout_max_s').value
+                good = math.isfinite(timeout_s) and 0 < timeout_s <= longest_s
+                self._tokens[key] = CancelToken(timeout_s if good else None)
+            return self._tokens[key]
+
+    async def _execute(self, handle: ServerGoalHandle) -> ExecuteCommand.Result:
+        outcome: Outcome = await self._in_thread(lambda: self._carry_out(handle))
+        return outcome_message(outcome)
+
+    def _carry_out(self, handle: ServerGoalHandle) -> Outcome:
+        """Run one goal in its own thread, to its terminal state."""
+        token = self._token(handle)
+        try:
+            outcome = self._command(handle, token)
+        except Exception as error:  # an outcome is owed, whatever went wrong
+            self.get_logger().error(f'command failed: {error!r}')
+            outcome = Outcome(CommandStatus.ENGINE_FAILED, error=f'internal error: {error!r}')
+        try:
+            if outcome.status is CommandStatus.SUCCEEDED:
+                handle.succeed()
+            elif outcome.status is CommandStatus.CANCELED and until_true(
+                lambda: handle.is_cancel_requested, 1.0, CancelToken(1.0)
+            ):
+                handle.canceled()
+            else:
+                handle.abort()
+        finally:
+            with self._lock:
+                self._tokens.pop(bytes(handle.goal_id.uuid), None)
+        return outcome
+
+    def _command(self, handle: ServerGoalHandle, token: CancelToken) -> Outcome:
+        goal = handle.request
+        agent = self._agent
+        if agent is None:
+            return Outcome(CommandStatus.REJECTED, error='the node is not configured')
+        problem = self._problem(goal)
+        if problem:
+            return Outcome(CommandStatus.REJECTED, error=problem, session_id=goal.session_id)
+        command = Command(
+            id=bytes(handle.goal_id.uuid).hex(),
+            text=goal.command,
+            session_id=goal.session_id,
+            allowed_tools=tuple(goal.allowed_tools),
+            dry_run=goal.mode == ExecuteCommand.Goal.MODE_DRY_RUN,
+        )
+
+        def emit(event: Event) -> None:
+            message = event_message(event, self.get_clock().now().to_msg())
+            self._events.publish(message)
+            handle.publish_feedback(ExecuteCommand.Feedback(event=message))
+
+        if agent.is_stop(command.text):
+            return agent.execute(command, token, emit)
+        with self._lock:
+            running = self._busy
+            if running is None:
+                self._busy = command.text
+        if running is not None:
+            return Outcome(
+                CommandStatus.REJECTED,
+                error=f'busy with {running!r}; wait for it, cancel it or say stop',
+                session_id=goal.session_id,
+            )
+        try:
+            return agent.execute(command, token, emit)
+        finally:
+            self._busy = None
+
+    def _problem(self, goal: ExecuteCommand.Goal) -> str:
+        longest_s = self.get_parameter('goal_timeout_max_s').value
+        if not (math.isfinite(goal.timeout_s) and 0 < goal.timeout_s <= longest_s):
+            return (
+                f'timeout_s: expected seconds > 0 and <= {longest_s:g}, got {goal.timeout_s:g}'
+            )
+        if goal.mode not in (goal.MODE_EXECUTE, goal.MODE_DRY_RUN):
+            return f'mode: expected 0 (execute) or 1 (dry run), got {goal.mode}'
+        return ''
+
+    # Services
+
+    def _list_tools(
+        self, request: ListTools.Request, response: ListTools.Response
+    ) -> ListTools.Response:
+        if self._tools is not None:
+            response.tools = tool_messages(self._tools)
+            response.tool_file = self._tools.path
+        return response
+
+    async def _call_tool(
+        self, request: CallTool.Request, response: CallTool.Response
+    ) -> CallTool.Response:
+        result: ToolResult = await self._in_thread(lambda: self._run_tool(request))
+        response.result = result_message(result)
+        return response
+
+    def _run_tool(self, request: CallTool.Request) -> ToolResult:
+        dispatcher, tools = self._dispatcher, self._tools
+        if not self._active or dispatcher is None or tools is None:
+            return ToolResult(Status.DENIED, error='the node is not active')
+        try:
+            token = CancelToken(request.timeout_s)
+            arguments = json.loads(request.arguments)
+        except ValueError as error:
+            return ToolResult(Status.INVALID, error=str(error))
+        if not isinstance(arguments, dict):
+            return ToolResult(Status.INVALID, error='arguments: expected a JSON object')
+        call = ToolCall('call_tool', request.name, arguments)
+        return dispatcher.run(call, frozenset(tools.tools), token)
+
+    async def _stop(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        agent = self._agent
+        response.success = agent is None or await self._in_thread(agent.stop)
+        response.message = (
+            'stopped; ~/clear_stop lets the robot move again'
+            if response.success
+            else 'not everything was seen to end'
+        )
+        return response
+
+    def _clear_stop(
+        self, request: Trigger.Request, response: Trigger.Response
+    ) -> Trigger.Response:
+        if self._dispatcher is not None:
+            self._dispatcher.resume()
+        response.success = True
+        return response
+
+    # Help
+
+    async def _in_thread(self, function: Callable[[], T]) -> T:
+        """Run a blocking function in a thread of its own; the executor's threads stay free."""
+        future: Future = Future(executor=self.executor)
+        executor = self.executor
+
+        def run() -> None:
+            try:
+                result = function()
+            except Exception as error:  # handed on to whoever awaits
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+            if executor is not None:
+                executor.wake()
+
+        threading.Thread(target=run, daemon=True).start()
+        answer: T = await future
+        return answer
+
+    def _tell_loading(self, fraction: float, text: str) -> None:
+        self._publish_engine(EngineState.LOADING, text, progress=fraction)
+
+    def _tell_engine(self, state: EngineState, text: str) -> None:
+        log = self.get_logger()
+        (log.error if state is EngineState.FAILED else log.info)(f'engine: {text}')
+        self._publish_engine(state, text)
+
+    def _publish_engine(
+        self,
+        state: EngineState,
+        text: str,
+        *,
+        progress: float = 0.0,
+        engine: str = '',
+        model: str = '',
+        context_tokens: int = 0,
+    ) -> None:
+        wanted = parameters.read(self)
+        self._engine_status.publish(
+            EngineStatus(
+                stamp=self.get_clock().now().to_msg(),
+                state=int(state),
+                engine=engine or wanted.engine,
+                model=model or wanted.model,
+                message=text,
+                progress=progress,
+                context_tokens=context_tokens,
+            )
+        )
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the node until SIGINT or SIGTERM; motion is ended before ROS is."""
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    over = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: over.set())
+    node = NemotronNode()
+    executor = MultiThreadedExecutor(num_threads=4)
+    executor.add_node(node)
+    spinning = threading.Thread(target=executor.spin, daemon=True)
+    spinning.start()
+    try:
+        if node.get_parameter('autostart').value:
+            ready = (
+                node.trigger_configure() == TransitionCallbackReturn.SUCCESS
+                and node.trigger_activate() == TransitionCallbackReturn.SUCCESS
+            )
+            if not ready:
+                return 1
+        over.wait()
+        return 0
+    finally:
+        node.trigger_shutdown()
+        executor.shutdown(timeout_sec=2.0)
+        node.destroy_node()
+        rclpy.try_shutdown()

@@ -1,0 +1,92 @@
+"""The node's parameters: what each means, its default and its range."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.node import Node
+
+READ_ONLY = {'autostart'}
+
+RANGES: dict[str, tuple[float, float]] = {
+    'context_tokens': (512, 262144),
+    'threads': (0, 256),
+    'max_tokens': (16, 8192),
+    'max_turns': (1, 32),
+    'max_calls': (1, 128),
+    'max_command_chars': (1, 20000),
+    'temperature': (0.0, 2.0),
+    'seed': (0, 2**31 - 1),
+    'goal_timeout_max_s': (1.0, 86400.0),
+}
+
+DESCRIPTIONS = {
+    'tool_file': 'Path of the tool file: everything that the robot may do.',
+    'engine': 'Inference engine: llama_cpp or scripted.',
+    'model': 'Model of llama_cpp: a name of config/models.yaml or the path of a GGUF file.',
+    'script': 'Replies of the scripted engine: path of a YAML file.',
+    'context_tokens': 'Size of the context, tokens.',
+    'threads': 'Threads of the engine; 0 leaves one core to the rest of the robot.',
+    'max_tokens': 'Most tokens that the model may write in a turn.',
+    'max_turns': 'Most turns of the model in a command.',
+    'max_calls': 'Most tool calls in a command.',
+    'max_command_chars': 'Longest command taken, characters.',
+    'temperature': 'Sampling temperature; 0 takes the likeliest word.',
+    'seed': 'Seed of the sampling.',
+    'thinking': 'Let the model reason before it answers.',
+    'goal_timeout_max_s': 'Longest timeout_s that a goal may ask for, seconds.',
+    'autostart': 'Configure and activate without waiting for a lifecycle manager.',
+}
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """The node's parameters with their defaults. They take effect when it is configured."""
+
+    tool_file: str = ''
+    engine: str = 'llama_cpp'
+    model: str = 'qwen2.5-coder-0.5b'
+    script: str = ''
+    context_tokens: int = 4096
+    threads: int = 0
+    max_tokens: int = 384
+    max_turns: int = 6
+    max_calls: int = 16
+    max_command_chars: int = 2000
+    temperature: float = 0.0
+    seed: int = 0
+    thinking: bool = False
+    goal_timeout_max_s: float = 3600.0
+    autostart: bool = False
+
+
+def declare(node: Node) -> None:
+    """Declare every parameter with its description and range."""
+    for parameter in fields(Parameters):
+        node.declare_parameter(parameter.name, parameter.default, _descriptor(parameter.name))
+
+
+def read(node: Node) -> Parameters:
+    """Return the parameters as they are now."""
+    values: dict[str, Any] = {
+        parameter.name: node.get_parameter(parameter.name).value
+        for parameter in fields(Parameters)
+    }
+    return Parameters(**values)
+
+
+def _descriptor(name: str) -> ParameterDescriptor:
+    descriptor = ParameterDescriptor(
+        description=DESCRIPTIONS[name], read_only=name in READ_ONLY
+    )
+    if name in RANGES:
+        low, high = RANGES[name]
+        if isinstance(low, int):
+            descriptor.integer_range = [IntegerRange(from_value=low, to_value=int(high))]
+        else:
+            descriptor.floating_point_range = [
+                FloatingPointRange(from_value=low, to_value=high)
+            ]
+    return descriptor

@@ -1,0 +1,63 @@
+"""Stop words: known by heart, so that a stop never waits for a model."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+DEFAULT_STOP_WORDS = (
+    'stop',
+    'halt',
+    'freeze',
+    'abort',
+    'cancel',
+    'quit',
+    'whoa',
+    'hold it',
+    'stand still',
+    'emergency stop',
+    'e stop',
+    'estop',
+    'stop moving',
+    'stop driving',
+    'stop right there',
+    'stop there',
+    'stop it',
+    'stop that',
+    'dont move',
+    'do not move',
+    'full stop',
+)
+
+_POLITE = frozenset(
+    'please now robot hey ok okay nemotron immediately just the oh no'.split()
+)
+
+
+def is_stop(command: str, words: Iterable[str]) -> bool:
+    """Whether the whole command is a stop: one of ``words``, however polite, loud or repeated.
+
+    A command that only mentions one is not: *stop at the door*, *don't stop*.
+    """
+    said = _normal(command)
+    if not said:
+        return False
+    known = {tuple(_normal(word)) for word in words}
+    known.discard(())
+    return _made_of(tuple(said), known)
+
+
+def _made_of(said: tuple[str, ...], known: set[tuple[str, ...]]) -> bool:
+    """Whether ``said`` is one or more stop words in a row."""
+    reached = {0}
+    for end in range(1, len(said) + 1):
+        if any(start in reached and said[start:end] in known for start in range(end)):
+            reached.add(end)
+    return len(said) in reached
+
+
+def _normal(text: str) -> list[str]:
+    plain = unicodedata.normalize('NFKC', text).casefold()
+    plain = re.sub(r"['’`]", '', plain)
+    return [word for word in re.findall(r'\w+', plain) if word not in _POLITE]

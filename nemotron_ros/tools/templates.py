@@ -1,0 +1,152 @@
+"""Templates of the tool file: sandboxed expressions with native values.
+
+A string that is one ``{{ expression }}`` gives the expression's own value; with
+text round it, it gives text; any other string is itself. Arguments enter as
+values of variables and are never read as templates.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from jinja2 import StrictUndefined, TemplateError as JinjaError, Undefined, meta
+from jinja2.sandbox import SandboxedEnvironment
+
+
+class TemplateError(ValueError):
+    """A template can't be read or evaluated. The message begins with its path."""
+
+
+@dataclass(frozen=True)
+class Template:
+    """One compiled template; ``path`` says where it stands."""
+
+    source: str
+    path: str
+    names: frozenset[str]
+    compute: Callable[..., Any]
+
+
+Value = Any
+"""JSON values in which strings may be a :class:`Template` instead."""
+
+_ONE_EXPRESSION = re.compile(r'\A\s*\{\{(?P<expression>(?:(?!\{\{|\}\}).)*)\}\}\s*\Z', re.DOTALL)
+
+
+def yaw(orientation: Any) -> float:
+    """Return the heading of a quaternion, radians anticlockwise (REP-103)."""
+    x, y, z, w = (_part(orientation, name) for name in 'xyzw')
+    return math.atan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z))
+
+
+def quaternion(heading: float) -> dict[str, float]:
+    """Return the quaternion of a heading, radians anticlockwise."""
+    return {'x': 0.0, 'y': 0.0, 'z': math.sin(heading / 2), 'w': math.cos(heading / 2)}
+
+
+def angle_difference(a: float, b: float) -> float:
+    """Return a - b wrapped to [-pi, pi]."""
+    return math.remainder(a - b, math.tau)
+
+
+def _part(value: Any, name: str) -> float:
+    return float(value[name] if isinstance(value, Mapping) else getattr(value, name))
+
+
+FUNCTIONS: Mapping[str, Any] = {
+    'abs': abs,
+    'min': min,
+    'max': max,
+    'round': round,
+    'hypot': math.hypot,
+    'sin': math.sin,
+    'cos': math.cos,
+    'tan': math.tan,
+    'atan2': math.atan2,
+    'radians': math.radians,
+    'degrees': math.degrees,
+    'sqrt': math.sqrt,
+    'pi': math.pi,
+    'yaw': yaw,
+    'quaternion': quaternion,
+    'angle_difference': angle_difference,
+}
+
+
+def compile_value(raw: Any, path: str, names: Iterable[str] | None) -> Value:
+    """Compile every template in ``raw``.
+
+    :param names: the variables that templates may use beside the functions;
+        None where they can't be known yet.
+    :raise TemplateError: on bad syntax or an unknown name.
+    """
+    if isinstance(raw, Mapping):
+        return {key: compile_value(item, f'{path}.{key}', names) for key, item in raw.items()}
+    if isinstance(raw, list):
+        return [compile_value(item, f'{path}[{i}]', names) for i, item in enumerate(raw)]
+    if isinstance(raw, str) and ('{{' in raw or '{%' in raw):
+        return _compile(raw, path, names)
+    return raw
+
+
+def evaluate(value: Value, variables: Mapping[str, Any]) -> Any:
+    """Return ``value`` with every template computed.
+
+    :raise TemplateError: if one can't be, or gives a number that is not finite.
+    """
+    if isinstance(value, Template):
+        return _compute(value, variables)
+    if isinstance(value, Mapping):
+        return {key: evaluate(item, variables) for key, item in value.items()}
+    if isinstance(value, list):
+        return [evaluate(item, variables) for item in value]
+    return value
+
+
+def _environment() -> SandboxedEnvironment:
+    environment = SandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
+    environment.globals.clear()
+    environment.globals.update(FUNCTIONS)
+    return environment
+
+
+def _compile(source: str, path: str, names: Iterable[str] | None) -> Template:
+    environment = _environment()
+    try:
+        used = meta.find_undeclared_variables(environment.parse(source)) - set(FUNCTIONS)
+        one = _ONE_EXPRESSION.match(source)
+        if one is not None:
+            compute = environment.compile_expression(
+                one['expression'].strip(), undefined_to_none=False
+            )
+        else:
+            compute = environment.from_string(source).render
+    except JinjaError as error:
+        raise TemplateError(f'{path}: {source!r} is no template: {error}') from error
+    if names is not None:
+        known = set(names)
+        for name in sorted(used - known):
+            near = get_close_matches(name, known | set(FUNCTIONS), 1)
+            hint = f'; did you mean {near[0]!r}?' if near else ''
+            raise TemplateError(
+                f'{path}: nothing is named {name!r} here; there is '
+                f'{", ".join(sorted(known)) or "nothing"} and the functions{hint}'
+            )
+    return Template(source, path, frozenset(used), compute)
+
+
+def _compute(template: Template, variables: Mapping[str, Any]) -> Any:
+    try:
+        result = template.compute(**variables)
+        if isinstance(result, Undefined):
+            str(result)  # raises what is undefined
+    except Exception as error:
+        raise TemplateError(f'{template.path}: {template.source!r}: {error}') from error
+    if isinstance(result, float) and not math.isfinite(result):
+        raise TemplateError(f'{template.path}: {template.source!r} gives {result}')
+    return result

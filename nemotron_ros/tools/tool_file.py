@@ -1,0 +1,451 @@
+"""The tool file: read, checked as a whole, and turned into data."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft202012Validator
+
+from nemotron_ros.chat.messages import Example, ToolCall, ToolSpec
+from nemotron_ros.tools import bounds
+from nemotron_ros.tools.model import (
+    Binding,
+    CallService,
+    Publish,
+    Read,
+    Rules,
+    Send,
+    SendGoal,
+    Tool,
+    ToolFile,
+    Until,
+)
+from nemotron_ros.tools.stop import DEFAULT_STOP_WORDS
+from nemotron_ros.tools.templates import (
+    FUNCTIONS,
+    Template,
+    TemplateError,
+    Value,
+    compile_value,
+    evaluate,
+)
+from nemotron_ros.tools.validate import Validator
+from nemotron_ros.tools.yaml_lines import YamlError, parse
+
+TOOL_NAME = re.compile(r'[a-z][a-z0-9_]{0,63}\Z')
+ROS_NAME = re.compile(r'(~/|/)?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*\Z')
+ROS_TYPE = r'[a-z][a-z0-9_]*/{kind}/[A-Z][A-Za-z0-9]*\Z'
+KINDS = ('topic', 'read', 'service', 'action')
+
+
+class ToolFileError(ValueError):
+    """The tool file is wrong; the message lists every problem, a line each."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__('\n'.join(problems))
+        self.problems = tuple(problems)
+
+
+class _Fault(Exception):
+    """One problem at one place; the rest of the file is still read."""
+
+    def __init__(self, at: tuple[object, ...], message: str) -> None:
+        super().__init__(message)
+        self.at = at
+
+
+At = tuple[object, ...]
+
+
+def load(path: str | Path) -> ToolFile:
+    """Read and check a tool file.
+
+    :raise ToolFileError: with every problem as ``FILE:LINE: path: what is wrong``.
+    """
+    if not str(path):
+        raise ToolFileError(['tool_file: is not set; give the path of a tool file'])
+    try:
+        text = Path(path).read_text(encoding='utf-8')
+    except (OSError, UnicodeDecodeError) as error:
+        raise ToolFileError([f'{path}: can not be read: {error}']) from error
+    try:
+        data, lines = parse(text)
+    except YamlError as error:
+        raise ToolFileError([f'{path}:{error.line}: {error}']) from error
+    reader = _Reader(str(path), lines)
+    tool_file = reader.read(data)
+    if reader.problems or tool_file is None:
+        raise ToolFileError(reader.problems)
+    return tool_file
+
+
+class _Reader:
+    """Reads a whole file, gathering problems on the way."""
+
+    def __init__(self, path: str, lines: Mapping[At, int]) -> None:
+        self._path = path
+        self._lines = lines
+        self._tables: dict[str, object] = {}
+        self._validators: dict[str, Validator] = {}
+        self.problems: list[str] = []
+
+    def read(self, data: Any) -> ToolFile | None:
+        """Return the file's contents; None, with problems noted, if it has none."""
+        try:
+            top = _mapping(data, (), ('robot', 'tables', 'tools', 'examples', 'stop_words'))
+            robot = _text(top, 'robot', ())
+            self._tables = _table(top.get('tables', {}), ('tables',))
+            entries = _mapping(top.get('tools', {}), ('tools',))
+            if not entries:
+                raise _Fault(('tools',), 'expected at least one tool')
+        except _Fault as fault:
+            self._note(fault)
+            return None
+        tools: dict[str, Tool] = {}
+        for name, entry in entries.items():
+            tool = self._try(lambda name=name, entry=entry: self._tool(name, entry))  # type: ignore[misc]
+            if tool is not None:
+                tools[name] = tool
+        examples = self._try(lambda: self._examples(top.get('examples', [])))
+        words = self._try(lambda: _words(top.get('stop_words', list(DEFAULT_STOP_WORDS))))
+        return ToolFile(self._path, robot, tools, self._tables, examples or (), words or ())
+
+    def _try(self, read: Callable[[], Any]) -> Any:
+        try:
+            return read()
+        except _Fault as fault:
+            self._note(fault)
+            return None
+
+    def _note(self, fault: _Fault) -> None:
+        at = fault.at
+        while at and at not in self._lines:
+            at = at[:-1]
+        line = self._lines.get(at, 1)
+        self.problems.append(f'{self._path}:{line}: {_dotted(fault.at)}: {fault}')
+
+    # Tools
+
+    def _tool(self, name: str, entry: Any) -> Tool:
+        at: At = ('tools', name)
+        if not TOOL_NAME.match(name):
+            raise _Fault(at, 'expected a name of a-z, 0-9 and _, beginning with a letter')
+        entry = _mapping(entry, at, ('description', 'parameters', 'examples', 'guard', *KINDS))
+        kinds = [kind for kind in KINDS if kind in entry]
+        if len(kinds) != 1:
+            raise _Fault(at, f'expected exactly one of {", ".join(KINDS)}, got {len(kinds)}')
+        kind = kinds[0]
+        parameters = self._parameters(entry.get('parameters', {}), (*at, 'parameters'))
+        if kind != 'read':
+            for problem_at, problem in bounds.missing(parameters, (*at, 'parameters')):
+                self._note(_Fault(problem_at, problem))
+        names = [*parameters['properties'], *self._tables]
+        rules = _rules(entry.get('guard', {}), (*at, 'guard'))
+        binding = self._binding(kind, entry[kind], (*at, kind), names)
+        if isinstance(binding, Publish) and binding.send.type in bounds.MOTION_TYPES:
+            if binding.then is None:
+                raise _Fault((*at, kind), 'moves the robot and needs then: the message that ends it')
+            if rules.exclusive is None:
+                raise _Fault(at, 'moves the robot and needs guard: {exclusive: motion}')
+        spec = ToolSpec(name, _text(entry, 'description', at), parameters)
+        self._validators[name] = Validator(spec)
+        examples = self._tool_examples(name, entry.get('examples', []), (*at, 'examples'))
+        spec = ToolSpec(name, spec.description, parameters, examples)
+        return Tool(spec, binding, rules, self._lines[at])
+
+    def _parameters(self, data: Any, at: At) -> dict[str, Any]:
+        properties = {}
+        for name, schema in _mapping(data, at).items():
+            here = (*at, name)
+            if not TOOL_NAME.match(name):
+                raise _Fault(here, 'expected a name of a-z, 0-9 and _, beginning with a letter')
+            if name in FUNCTIONS or name in self._tables or name in ('now', 'start'):
+                raise _Fault(here, 'this name is taken by a table or a function')
+            properties[name] = self._schema(_mapping(schema, here), here)
+        return {
+            'type': 'object',
+            'properties': properties,
+            'required': [name for name, schema in properties.items() if 'default' not in schema],
+            'additionalProperties': False,
+        }
+
+    def _schema(self, schema: Mapping[str, Any], at: At) -> dict[str, Any]:
+        schema = dict(schema)
+        if isinstance(schema.get('enum'), str):
+            schema['enum'] = self._names_of_table(schema['enum'], (*at, 'enum'))
+        if 'type' not in schema and schema.get('enum'):
+            kinds = {_json_type(value) for value in schema['enum']}
+            if len(kinds) == 1:
+                schema['type'] = kinds.pop()
+        for keyword_at, problem in bounds.unknown_keywords(schema, at):
+            raise _Fault(keyword_at, problem)
+        try:
+            Draft202012Validator.check_schema(schema)
+        except Exception as error:
+            reason = getattr(error, 'message', str(error))
+            raise _Fault(at, f'is no JSON Schema: {reason}') from error
+        if 'default' in schema:
+            wrong = list(Draft202012Validator(schema).iter_errors(schema['default']))
+            if wrong:
+                raise _Fault((*at, 'default'), f'breaks its own schema: {wrong[0].message}')
+        return schema
+
+    def _names_of_table(self, source: str, at: At) -> list[object]:
+        value = self._template(source, at, self._tables)
+        try:
+            table = evaluate(value, self._tables)
+        except TemplateError as error:
+            raise _Fault(at, str(error)) from error
+        if not isinstance(table, (Mapping, list)) or not table:
+            raise _Fault(at, 'expected a list, or a table with at least one entry')
+        return list(table)
+
+    # Bindings
+
+    def _binding(self, kind: str, data: Any, at: At, names: Iterable[str]) -> Binding:
+        readers: Mapping[str, Callable[[Any, At, Iterable[str]], Binding]] = {
+            'topic': self._publish,
+            'read': self._read,
+            'service': self._service,
+            'action': self._action,
+        }
+        return readers[kind](data, at, names)
+
+    def _publish(self, data: Any, at: At, names: Iterable[str]) -> Publish:
+        keys = ('name', 'type', 'message', 'rate_hz', 'for_s', 'until', 'then')
+        data = _mapping(data, at, keys)
+        send = Send(
+            _ros_name(data, 'name', at),
+            _ros_type(data, 'msg', at),
+            self._template(data.get('message', {}), (*at, 'message'), names),
+        )
+        rate_hz = _number(data, 'rate_hz', at, 0.1, 1000.0)
+        if 'for_s' in data and 'until' in data:
+            raise _Fault(at, 'expected for_s or until, not both')
+        if rate_hz is not None and 'for_s' not in data and 'until' not in data:
+            raise _Fault((*at, 'rate_hz'), 'needs for_s or until: how long to publish')
+        return Publish(
+            send,
+            rate_hz,
+            self._template(data['for_s'], (*at, 'for_s'), names) if 'for_s' in data else None,
+            self._until(data['until'], (*at, 'until'), names) if 'until' in data else None,
+            self._then(data['then'], (*at, 'then'), names, send) if 'then' in data else None,
+        )
+
+    def _until(self, data: Any, at: At, names: Iterable[str]) -> Until:
+        data = _mapping(data, at, ('topic', 'type', 'when', 'within_s'))
+        for key in ('when', 'within_s'):
+            if key not in data:
+                raise _Fault(at, f'{key} is missing')
+        return Until(
+            _ros_name(data, 'topic', at),
+            _ros_type(data, 'msg', at),
+            self._template(data['when'], (*at, 'when'), [*names, 'now', 'start']),
+            self._template(data['within_s'], (*at, 'within_s'), names),
+        )
+
+    def _then(self, data: Any, at: At, names: Iterable[str], send: Send) -> Send:
+        data = _mapping(data, at)
+        if not data:
+            return Send(send.topic, send.type, {})
+        data = _mapping(data, at, ('topic', 'type', 'message'))
+        message = self._template(data.get('message', {}), (*at, 'message'), names)
+        if 'topic' not in data:
+            return Send(send.topic, send.type, message)
+        return Send(_ros_name(data, 'topic', at), _ros_type(data, 'msg', at), message)
+
+    def _read(self, data: Any, at: At, names: Iterable[str]) -> Read:
+        data = _mapping(data, at, ('topic', 'type', 'value', 'max_age_s'))
+        if 'value' not in data:
+            raise _Fault(at, 'value is missing: what to tell of the message')
+        return Read(
+            _ros_name(data, 'topic', at),
+            _ros_type(data, 'msg', at),
+            self._template(data['value'], (*at, 'value'), None),
+            _number(data, 'max_age_s', at, 0.001, 86400.0) or 5.0,
+        )
+
+    def _service(self, data: Any, at: At, names: Iterable[str]) -> CallService:
+        data = _mapping(data, at, ('name', 'type', 'request', 'value', 'timeout_s'))
+        return CallService(
+            _ros_name(data, 'name', at),
+            _ros_type(data, 'srv', at),
+            self._template(data.get('request', {}), (*at, 'request'), names),
+            _number(data, 'timeout_s', at, 0.01, 3600.0) or 10.0,
+            self._template(data['value'], (*at, 'value'), None) if 'value' in data else None,
+        )
+
+    def _action(self, data: Any, at: At, names: Iterable[str]) -> SendGoal:
+        data = _mapping(data, at, ('name', 'type', 'goal', 'value', 'timeout_s'))
+        timeout_s = _number(data, 'timeout_s', at, 0.01, 86400.0)
+        if timeout_s is None:
+            raise _Fault(at, 'timeout_s is missing: how long the goal may take, seconds')
+        return SendGoal(
+            _ros_name(data, 'name', at),
+            _ros_type(data, 'action', at),
+            self._template(data.get('goal', {}), (*at, 'goal'), names),
+            timeout_s,
+            self._template(data['value'], (*at, 'value'), None) if 'value' in data else None,
+        )
+
+    def _template(self, raw: Any, at: At, names: Iterable[str] | None) -> Value:
+        try:
+            return compile_value(raw, _dotted(at), names)
+        except TemplateError as error:
+            path, _, message = str(error).partition(': ')
+            del path
+            raise _Fault(at, message) from error
+
+    # Examples
+
+    def _tool_examples(self, name: str, data: Any, at: At) -> tuple[Example, ...]:
+        examples = []
+        for index, item in enumerate(_list(data, at)):
+            here = (*at, index)
+            parts = _parts(item, here, 2)
+            arguments = _mapping(parts[1], (*here, 1))
+            extra = _mapping(parts[2] if len(parts) > 2 else {}, (*here, 2), ('value', 'answer'))
+            values = (extra['value'],) if 'value' in extra else ()
+            call = self._call(name, arguments, (*here, 1), 1)
+            examples.append(Example(parts[0], (call,), str(extra.get('answer', '')), values))
+        return tuple(examples)
+
+    def _examples(self, data: Any) -> tuple[Example, ...]:
+        examples = []
+        for index, item in enumerate(_list(data, ('examples',))):
+            here: At = ('examples', index)
+            parts = _parts(item, here, 2)
+            if isinstance(parts[1], str):
+                examples.append(Example(parts[0], (), parts[1]))
+                continue
+            calls = []
+            for number, entry in enumerate(_list(parts[1], (*here, 1))):
+                call_at = (*here, 1, number)
+                pairs = list(_mapping(entry, call_at).items())
+                if len(pairs) != 1:
+                    raise _Fault(call_at, 'expected one {tool: arguments}')
+                name, arguments = pairs[0]
+                if name not in self._validators:
+                    raise _Fault(call_at, f'there is no tool named {name!r}')
+                arguments = _mapping(arguments, (*call_at, name))
+                calls.append(self._call(name, arguments, (*call_at, name), number + 1))
+            extra = _mapping(parts[2] if len(parts) > 2 else {}, (*here, 2), ('answer', 'values'))
+            values = tuple(_list(extra.get('values', []), (*here, 2, 'values')))
+            if values and len(values) != len(calls):
+                raise _Fault((*here, 2, 'values'), f'expected {len(calls)} values')
+            examples.append(Example(parts[0], tuple(calls), str(extra.get('answer', '')), values))
+        return tuple(examples)
+
+    def _call(self, name: str, arguments: Mapping[str, Any], at: At, number: int) -> ToolCall:
+        faults = self._validators[name].check(arguments)
+        if faults:
+            raise _Fault(at, f'the example breaks the schema of {name}: {"; ".join(faults)}')
+        return ToolCall(f'call_{number}', name, arguments)
+
+
+def _rules(data: Any, at: At) -> Rules:
+    data = _mapping(data, at, ('max_per_minute', 'exclusive'))
+    rate = _number(data, 'max_per_minute', at, 1, 6000)
+    group = data.get('exclusive')
+    if group is not None and not (isinstance(group, str) and TOOL_NAME.match(group)):
+        raise _Fault((*at, 'exclusive'), f'expected the name of a group, got {group!r}')
+    return Rules(None if rate is None else int(rate), group)
+
+
+def _words(data: Any) -> tuple[str, ...]:
+    words = _list(data, ('stop_words',))
+    for index, word in enumerate(words):
+        if not isinstance(word, str) or not word.strip():
+            raise _Fault(('stop_words', index), f'expected a word or words, got {word!r}')
+    return tuple(words)
+
+
+def _table(data: Any, at: At) -> dict[str, object]:
+    tables = _mapping(data, at)
+    for name, table in tables.items():
+        if not TOOL_NAME.match(name) or name in FUNCTIONS or name in ('now', 'start'):
+            raise _Fault((*at, name), 'expected a name of a-z, 0-9 and _, not that of a function')
+        if not isinstance(table, (Mapping, list)):
+            raise _Fault((*at, name), f'expected a table or a list, got {table!r}')
+    return dict(tables)
+
+
+def _mapping(data: Any, at: At, known: Sequence[str] | None = None) -> dict[str, Any]:
+    if data is None:
+        data = {}
+    if not isinstance(data, dict):
+        raise _Fault(at, f'expected a mapping, got {data!r:.60}')
+    for key in data:
+        if known is not None and key not in known:
+            near = get_close_matches(key, known, 1)
+            hint = f'; did you mean {near[0]!r}?' if near else f'; known are {", ".join(known)}'
+            raise _Fault((*at, key), f'is not known here{hint}')
+    return data
+
+
+def _list(data: Any, at: At) -> list[Any]:
+    if not isinstance(data, list):
+        raise _Fault(at, f'expected a list, got {data!r:.60}')
+    return data
+
+
+def _parts(item: Any, at: At, least: int) -> list[Any]:
+    parts = _list(item, at)
+    if not least <= len(parts) <= least + 1 or not isinstance(parts[0], str):
+        raise _Fault(at, 'expected [what a person says, what it means]')
+    return parts
+
+
+def _text(data: Mapping[str, Any], key: str, at: At) -> str:
+    value = data.get(key)
+    if not isinstance(value, str) or not value.strip():
+        raise _Fault((*at, key) if key in data else at, f'{key}: expected text, got {value!r}')
+    return value
+
+
+def _number(
+    data: Mapping[str, Any], key: str, at: At, low: float, high: float
+) -> float | None:
+    value = data.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+        raise _Fault((*at, key), f'expected a number from {low:g} to {high:g}, got {value!r}')
+    return float(value)
+
+
+def _ros_name(data: Mapping[str, Any], key: str, at: At) -> str:
+    name = _text(data, key, at)
+    if not ROS_NAME.match(name):
+        raise _Fault((*at, key), f'{name!r} is no ROS name')
+    return name
+
+
+def _ros_type(data: Mapping[str, Any], kind: str, at: At) -> str:
+    name = _text(data, 'type', at)
+    if not re.match(ROS_TYPE.format(kind=kind), name):
+        raise _Fault((*at, 'type'), f'{name!r} is no type; expected package/{kind}/Type')
+    return name
+
+
+def _json_type(value: object) -> str:
+    if isinstance(value, bool):
+        return 'boolean'
+    if isinstance(value, int):
+        return 'integer'
+    if isinstance(value, float):
+        return 'number'
+    return 'string' if isinstance(value, str) else 'object'
+
+
+def _dotted(at: At) -> str:
+    text = ''
+    for part in at:
+        text += f'[{part}]' if isinstance(part, int) else f'.{part}' if text else str(part)
+    return text or 'file'
+
+
