@@ -30,6 +30,7 @@ demo: setup
 
 lint: setup
 	@$(IN_ENV) ruff check .
+	@$(IN_ENV) ruff format --check --quiet .
 	@$(IN_ENV) mypy --strict nemotron_ros
 
 test: lint

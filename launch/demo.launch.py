@@ -1,11 +1,11 @@
 """Starts the headless robot and the nemotron node: what ``make demo`` starts."""
 
-from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution, ThisLaunchFileDir
 from launch_ros.actions import Node
 
+from launch import LaunchDescription
 from nemotron_ros.bringup import headless_robot
 
 PROCESS = headless_robot()

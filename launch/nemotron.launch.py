@@ -1,10 +1,10 @@
 """Starts the nemotron node; it becomes active by itself."""
 
-from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
+from launch import LaunchDescription
 from nemotron_ros.bringup import config_path, nemotron
 
 PROCESS = nemotron(config_path('tools', 'headless_robot.yaml'))
@@ -16,7 +16,7 @@ def generate_launch_description() -> LaunchDescription:
         'tool_file': (str(PROCESS.parameters['tool_file']), 'what the robot may do: a tool file'),
         'engine': ('llama_cpp', 'inference engine: llama_cpp or scripted'),
         'model': ('qwen2.5-coder-0.5b', 'model name, or path of a GGUF file'),
-        'script': ('', "replies of the scripted engine: path of a YAML file"),
+        'script': ('', 'replies of the scripted engine: path of a YAML file'),
         'namespace': ('', 'namespace of the robot'),
     }
     return LaunchDescription(

@@ -225,7 +225,8 @@ class Agent:
             if cancel.ended:
                 break
         else:
-            return _judge(story.records, story.text, f'no answer after {self._limits.max_turns} turns')
+            trouble = f'no answer after {self._limits.max_turns} turns'
+            return _judge(story.records, story.text, trouble)
         return Outcome(CommandStatus.NOT_DONE, story.text)
 
     def _turn(
@@ -238,12 +239,10 @@ class Agent:
         began_s = time.monotonic()
         first = True
         try:
-            with closing(iter(self._engine.stream(self._request(turns), cancel))) as stream:
+            with closing(self._engine.stream(self._request(turns), cancel)) as stream:
                 for delta in stream:
                     if first and not story.usage.time_to_first_token_s:
-                        story.usage = replace(
-                            story.usage, time_to_first_token_s=story.elapsed_s()
-                        )
+                        story.usage = replace(story.usage, time_to_first_token_s=story.elapsed_s())
                     first = False
                     if isinstance(delta, TextDelta):
                         story.text += delta.text
@@ -356,9 +355,7 @@ def _fingerprint(call: ToolCall) -> str:
 
 def _result_text(record: CallRecord) -> str:
     result = record.result
-    return result_content(
-        record.call.name, result.status.name.lower(), result.value, result.error
-    )
+    return result_content(record.call.name, result.status.name.lower(), result.value, result.error)
 
 
 def _ended_because(cause: Cause) -> str:

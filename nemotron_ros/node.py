@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-import signal
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-import rclpy
 from nemotron_msgs.action import ExecuteCommand
 from nemotron_msgs.msg import EngineStatus
 from nemotron_msgs.msg import Event as EventMsg
@@ -17,10 +15,8 @@ from nemotron_msgs.srv import CallTool, ListTools
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import ReentrantCallbackGroup
-from rclpy.executors import MultiThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, State, TransitionCallbackReturn
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 from std_srvs.srv import Trigger
 
@@ -35,11 +31,14 @@ from nemotron_ros.bridge.account import (
 from nemotron_ros.bridge.check import check
 from nemotron_ros.bridge.executor import RosExecutor
 from nemotron_ros.bridge.waiting import until_true
+from nemotron_ros.bringup import config_path
 from nemotron_ros.cancel import CancelToken, Cause
 from nemotron_ros.chat.messages import ToolCall
-from nemotron_ros.engine.factory import make_engine
+from nemotron_ros.engine.factory import EngineSettings, make_engine
+from nemotron_ros.engine.model_files import load_catalogue
 from nemotron_ros.engine.protocol import Engine, EngineError, EngineState
 from nemotron_ros.events import CommandStatus, Event, Outcome
+from nemotron_ros.spinning import serve
 from nemotron_ros.tools.dispatch import Dispatcher
 from nemotron_ros.tools.guard import Guard
 from nemotron_ros.tools.model import ToolFile
@@ -108,9 +107,21 @@ class NemotronNode(LifecycleNode):
             problems = check(self._tools)
             if problems:
                 raise ToolFileError(problems)
-            self._engine = make_engine(wanted, self._tell_engine)
+            self._engine = make_engine(
+                EngineSettings(
+                    wanted.engine,
+                    wanted.model,
+                    wanted.script,
+                    wanted.context_tokens,
+                    wanted.threads,
+                ),
+                load_catalogue(config_path('models.yaml')),
+                self._tell_engine,
+            )
             self._executor_for_tools = RosExecutor(self, self._tools)
-            self._dispatcher = Dispatcher(self._tools, Guard(self._tools), self._executor_for_tools)
+            self._dispatcher = Dispatcher(
+                self._tools, Guard(self._tools), self._executor_for_tools
+            )
             self._agent = Agent(
                 self._engine,
                 self._tools,
@@ -277,9 +288,7 @@ class NemotronNode(LifecycleNode):
     def _problem(self, goal: ExecuteCommand.Goal) -> str:
         longest_s = self.get_parameter('goal_timeout_max_s').value
         if not (math.isfinite(goal.timeout_s) and 0 < goal.timeout_s <= longest_s):
-            return (
-                f'timeout_s: expected seconds > 0 and <= {longest_s:g}, got {goal.timeout_s:g}'
-            )
+            return f'timeout_s: expected seconds > 0 and <= {longest_s:g}, got {goal.timeout_s:g}'
         if goal.mode not in (goal.MODE_EXECUTE, goal.MODE_DRY_RUN):
             return f'mode: expected 0 (execute) or 1 (dry run), got {goal.mode}'
         return ''
@@ -315,7 +324,9 @@ class NemotronNode(LifecycleNode):
         call = ToolCall('call_tool', request.name, arguments)
         return dispatcher.run(call, frozenset(tools.tools), token)
 
-    async def _stop(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+    async def _stop(
+        self, request: Trigger.Request, response: Trigger.Response
+    ) -> Trigger.Response:
         agent = self._agent
         response.success = agent is None or await self._in_thread(agent.stop)
         response.message = (
@@ -388,27 +399,11 @@ class NemotronNode(LifecycleNode):
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM; motion is ended before ROS is."""
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    over = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: over.set())
-    node = NemotronNode()
-    executor = MultiThreadedExecutor(num_threads=4)
-    executor.add_node(node)
-    spinning = threading.Thread(target=executor.spin, daemon=True)
-    spinning.start()
-    try:
-        if node.get_parameter('autostart').value:
-            ready = (
-                node.trigger_configure() == TransitionCallbackReturn.SUCCESS
-                and node.trigger_activate() == TransitionCallbackReturn.SUCCESS
-            )
-            if not ready:
-                return 1
-        over.wait()
-        return 0
-    finally:
-        node.trigger_shutdown()
-        executor.shutdown(timeout_sec=2.0)
-        node.destroy_node()
-        rclpy.try_shutdown()
+    return serve(NemotronNode, _autostart, lambda node: node.trigger_shutdown(), args)
+
+
+def _autostart(node: NemotronNode) -> bool:
+    if not node.get_parameter('autostart').value:
+        return True
+    wanted = TransitionCallbackReturn.SUCCESS
+    return bool(node.trigger_configure() == wanted and node.trigger_activate() == wanted)

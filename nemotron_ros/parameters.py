@@ -78,15 +78,11 @@ def read(node: Node) -> Parameters:
 
 
 def _descriptor(name: str) -> ParameterDescriptor:
-    descriptor = ParameterDescriptor(
-        description=DESCRIPTIONS[name], read_only=name in READ_ONLY
-    )
+    descriptor = ParameterDescriptor(description=DESCRIPTIONS[name], read_only=name in READ_ONLY)
     if name in RANGES:
         low, high = RANGES[name]
         if isinstance(low, int):
             descriptor.integer_range = [IntegerRange(from_value=low, to_value=int(high))]
         else:
-            descriptor.floating_point_range = [
-                FloatingPointRange(from_value=low, to_value=high)
-            ]
+            descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
     return descriptor

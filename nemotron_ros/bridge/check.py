@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from nemotron_ros.bridge.convert import check_mapping
 from nemotron_ros.bridge.interfaces import (
     InterfaceError,
     load_action,
     load_message,
     load_service,
 )
-from nemotron_ros.tools.model import CallService, Publish, Read, Tool, ToolFile
+from nemotron_ros.bridge.mapping import check_mapping
+from nemotron_ros.tools.model import CallService, Publish, Read, Send, Tool, ToolFile
 
 
 def check(tool_file: ToolFile) -> list[str]:
@@ -31,32 +31,40 @@ def _problems(tool: Tool) -> Iterator[str]:
     binding = tool.binding
     path = f'tools.{tool.spec.name}'
     if isinstance(binding, Publish):
-        yield from _mapping(load_message, binding.send.type, binding.send.message, f'{path}.topic', 'message')
+        yield from _message(binding.send, f'{path}.topic')
         if binding.until is not None:
             yield from _mapping(load_message, binding.until.type, {}, f'{path}.topic.until', '')
         if binding.then is not None:
-            yield from _mapping(load_message, binding.then.type, binding.then.message, f'{path}.topic.then', 'message')
+            yield from _message(binding.then, f'{path}.topic.then')
     elif isinstance(binding, Read):
         yield from _mapping(load_message, binding.type, {}, f'{path}.read', '')
     elif isinstance(binding, CallService):
-        yield from _mapping(
-            lambda name: _part(load_service(name), 'Request'),
-            binding.type, binding.request, f'{path}.service', 'request',
-        )
+        path = f'{path}.service'
+        yield from _mapping(_request, binding.type, binding.request, path, 'request')
+        if binding.then is not None:
+            yield from _message(binding.then, f'{path}.then')
     else:
-        yield from _mapping(
-            lambda name: _part(load_action(name), 'Goal'),
-            binding.type, binding.goal, f'{path}.action', 'goal',
-        )
+        yield from _mapping(_goal, binding.type, binding.goal, f'{path}.action', 'goal')
 
 
-def _part(interface: Any, name: str) -> type:
-    part: type = getattr(interface, name)
-    return part
+def _message(send: Send, path: str) -> Iterator[str]:
+    yield from _mapping(load_message, send.type, send.message, path, 'message')
+
+
+def _request(name: str) -> type[Any]:
+    service: Any = load_service(name)
+    request: type[Any] = service.Request
+    return request
+
+
+def _goal(name: str) -> type[Any]:
+    action: Any = load_action(name)
+    goal: type[Any] = action.Goal
+    return goal
 
 
 def _mapping(
-    look_up: Callable[[str], type], type_name: str, data: Any, path: str, key: str
+    look_up: Callable[[str], type[Any]], type_name: str, data: Any, path: str, key: str
 ) -> Iterator[str]:
     try:
         message_class = look_up(type_name)

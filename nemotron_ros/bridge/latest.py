@@ -28,9 +28,7 @@ class Sample:
 class LatestMessage:
     """Subscribes to a topic and keeps its newest message."""
 
-    def __init__(
-        self, node: Node, message_class: type, topic: str, group: CallbackGroup
-    ) -> None:
+    def __init__(self, node: Node, message_class: type, topic: str, group: CallbackGroup) -> None:
         self._node = node
         self._class = message_class
         self._topic = topic
@@ -50,6 +48,7 @@ class LatestMessage:
 
         A subscription that already fits is kept, with what it has received.
         """
+
         def found() -> bool:
             return for_subscription(self._node, self._topic) is not None
 

@@ -8,16 +8,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nemotron_ros.bridge.clients import Clients
-from nemotron_ros.bridge.convert import to_message
-from nemotron_ros.bridge.interfaces import load_message
 from nemotron_ros.bridge.latest import LatestMessage, Sample
-from nemotron_ros.bridge.waiting import until_true
+from nemotron_ros.bridge.sender import DISCOVERY_S, NobodyListens, Sender
 from nemotron_ros.cancel import CancelToken, Cause
-from nemotron_ros.tools.model import Publish, Send, Until
+from nemotron_ros.tools.model import Publish, Until
 from nemotron_ros.tools.result import Status, ToolResult
 from nemotron_ros.tools.templates import evaluate
 
-DISCOVERY_S = 3.0
 SILENCE_S = 1.0
 """A topic that shows a motion's progress may be silent for so long before the motion is ended."""
 MAX_MOTION_S = 600.0
@@ -35,8 +32,8 @@ def publish(
     progress: Callable[[object], None],
 ) -> ToolResult:
     """Run a publishing tool; the closing message is sent however it ends."""
-    sender = _Sender(clients, binding.send, variables)
-    closer = None if binding.then is None else _Sender(clients, binding.then, variables)
+    sender = Sender(clients, binding.send, variables)
+    closer = None if binding.then is None else Sender(clients, binding.then, variables)
     began_s = time.monotonic()
     try:
         watch = None
@@ -45,8 +42,9 @@ def publish(
         sender.connect(cancel)
         if closer is not None:
             closer.connect(cancel)
-    except _MotionError as error:
-        return _ended(cancel, str(error)) if cancel.ended else ToolResult(Status.FAILED, None, str(error))
+    except (_MotionError, NobodyListens) as error:
+        failed = ToolResult(Status.FAILED, None, str(error))
+        return _ended(cancel, str(error)) if cancel.ended else failed
     limit_s = _limit_s(binding, variables)
     period_s = None if binding.rate_hz is None else 1.0 / binding.rate_hz
     try:
@@ -62,29 +60,6 @@ def publish(
     if watch is not None and not arrived:
         return ToolResult(Status.TIMED_OUT, None, f'not there after {limit_s:g} s; ended')
     return ToolResult(Status.SUCCEEDED)
-
-
-class _Sender:
-    """One message and the publisher that sends it."""
-
-    def __init__(self, clients: Clients, send: Send, variables: Mapping[str, Any]) -> None:
-        self._message = to_message(
-            load_message(send.type), evaluate(send.message, variables), send.topic
-        )
-        self._topic = send.topic
-        self._publisher = clients.publisher(send.topic, send.type)
-
-    def connect(self, cancel: CancelToken) -> None:
-        def heard() -> bool:
-            return bool(self._publisher.get_subscription_count())
-
-        if not until_true(heard, DISCOVERY_S, cancel):
-            raise _MotionError(
-                f'nobody subscribes to {self._topic}; is the node that should listen running?'
-            )
-
-    def send(self) -> None:
-        self._publisher.publish(self._message)
 
 
 class _Watch:
@@ -127,7 +102,7 @@ class _Watch:
 
 
 def _move(
-    sender: _Sender,
+    sender: Sender,
     watch: _Watch | None,
     period_s: float | None,
     limit_s: float,

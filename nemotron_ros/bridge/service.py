@@ -8,14 +8,16 @@ from typing import Any
 from nemotron_ros.bridge.clients import Clients
 from nemotron_ros.bridge.convert import to_message
 from nemotron_ros.bridge.interfaces import load_service
+from nemotron_ros.bridge.sender import DISCOVERY_S, NobodyListens, Sender
 from nemotron_ros.bridge.values import fields_of, plain
 from nemotron_ros.bridge.waiting import POLL_S, until_done, until_true
-from nemotron_ros.cancel import CancelToken
+from nemotron_ros.cancel import CancelToken, Cause
 from nemotron_ros.tools.model import CallService
 from nemotron_ros.tools.result import Status, ToolResult
 from nemotron_ros.tools.templates import evaluate
 
-DISCOVERY_S = 3.0
+CLOSE_S = 2.0
+"""How long a service is given to answer once the closing message has ended what it began."""
 
 
 def call_service(
@@ -27,25 +29,51 @@ def call_service(
     result is *unknown*, never a claim that nothing happened.
     """
     service_class: Any = load_service(binding.type)
-    request = to_message(
-        service_class.Request, evaluate(binding.request, variables), binding.name
-    )
+    request = to_message(service_class.Request, evaluate(binding.request, variables), binding.name)
     client = clients.service(binding.name, binding.type)
+    closer = None if binding.then is None else Sender(clients, binding.then, variables)
     budget = cancel.child(binding.timeout_s)
     if not until_true(client.service_is_ready, DISCOVERY_S, budget):
         return ToolResult(Status.FAILED, None, f'the service {binding.name} is not there')
+    if closer is not None:
+        try:
+            closer.connect(budget)
+        except NobodyListens as error:
+            return ToolResult(Status.FAILED, None, str(error))
+    if budget.ended:
+        return ToolResult(_cut(cancel), None, 'ended before the request was sent')
     future = client.call_async(request)
+    try:
+        answered = _wait(client, future, budget)
+    finally:
+        if closer is not None and not future.done():
+            closer.send()
+    if answered:
+        return _judge(binding, future.result(), variables)
+    if closer is not None and until_done(future, CLOSE_S, CancelToken(CLOSE_S)):
+        result = _judge(binding, future.result(), variables)
+        if result.status is Status.SUCCEEDED:
+            return result
+        return ToolResult(_cut(cancel), result.value, result.error)
+    client.remove_pending_request(future)
+    why = 'has not answered in time' if budget.ended else 'went away'
+    return ToolResult(
+        Status.UNKNOWN,
+        None,
+        f'the service {binding.name} {why}; whether it took effect is not known',
+    )
+
+
+def _wait(client: Any, future: Any, budget: CancelToken) -> bool:
+    """Wait for the response; False if the budget ends or the server is gone."""
     lost = _Lost(client.service_is_ready)
     while not until_done(future, 10 * POLL_S, budget):
         if budget.ended or lost():
-            client.remove_pending_request(future)
-            why = 'went away' if not budget.ended else 'has not answered in time'
-            return ToolResult(
-                Status.UNKNOWN,
-                None,
-                f'the service {binding.name} {why}; whether it took effect is not known',
-            )
-    response = future.result()
+            return bool(future.done())
+    return True
+
+
+def _judge(binding: CallService, response: Any, variables: Mapping[str, Any]) -> ToolResult:
     seen = fields_of(response)
     if seen.get('success') is False:
         reason = seen.get('message') or f'the service {binding.name} reported a failure'
@@ -53,6 +81,12 @@ def call_service(
     if binding.value is None:
         return ToolResult(Status.SUCCEEDED, plain(response))
     return ToolResult(Status.SUCCEEDED, plain(evaluate(binding.value, {**seen, **variables})))
+
+
+def _cut(cancel: CancelToken) -> Status:
+    """Return the status of a call that was cut short: by its client, or by a deadline."""
+    by_client = cancel.cause in (Cause.CANCELED, Cause.STOPPED)
+    return Status.CANCELED if by_client else Status.TIMED_OUT
 
 
 class _Lost:

@@ -27,7 +27,7 @@ def add_parser(verbs: Any) -> None:
     )
     parser.add_argument('--timeout', type=float, default=120.0, help='seconds for everything')
     parser.add_argument('--dry-run', action='store_true', help='check the calls, send none')
-    parser.add_argument('--json', action='store_true', help='print events and result as JSON lines')
+    parser.add_argument('--json', action='store_true', help='print JSON lines: events, result')
     parser.set_defaults(run=run)
 
 
@@ -35,7 +35,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Send the command; Ctrl-C cancels it, and the robot stops."""
     from nemotron_msgs.action import ExecuteCommand
 
-    from nemotron_ros.cli.client import CommandClient, CommandError, spinning
+    from nemotron_ros.cli.client import CommandClient, CommandError
+    from nemotron_ros.spinning import spinning
 
     goal = ExecuteCommand.Goal(
         command=' '.join(arguments.command),

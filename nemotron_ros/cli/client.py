@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
-import rclpy
 from action_msgs.msg import GoalStatus
 from nemotron_msgs.action import ExecuteCommand
 from nemotron_msgs.msg import Event
 from rclpy.action import ActionClient
 from rclpy.callback_groups import ReentrantCallbackGroup
-from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
 
 from nemotron_ros.bridge.waiting import until_done, until_true
 from nemotron_ros.cancel import CancelToken
@@ -93,37 +88,6 @@ class CommandClient:
     def close(self) -> None:
         """Free the action client."""
         self._client.destroy()
-
-
-@contextmanager
-def spinning(name: str) -> Iterator[Node]:
-    """Yield a node that is spun in the background; ROS is shut down at the end.
-
-    The process keeps its own signal handlers, so that Ctrl-C can still cancel.
-    """
-    context = rclpy.Context()
-    context.init(args=None)
-    rclpy_signals = SignalHandlerOptions.NO
-    rclpy.signals.install_signal_handlers(rclpy_signals)
-    node = Node(f'{name}_{time.monotonic_ns() % 10**9}', context=context)
-    executor = MultiThreadedExecutor(num_threads=2, context=context)
-    executor.add_node(node)
-
-    def spin() -> None:
-        try:
-            executor.spin()
-        except ExternalShutdownException:
-            return
-
-    thread = threading.Thread(target=spin, daemon=True)
-    thread.start()
-    try:
-        yield node
-    finally:
-        executor.shutdown(timeout_sec=2.0)
-        thread.join(2.0)
-        node.destroy_node()
-        context.try_shutdown()
 
 
 def _cancel_if_ended(future: Any, cancel: CancelToken) -> None:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn
+from rich.progress import Progress as ProgressBar
 from rich.table import Table
 
 from nemotron_ros.bringup import config_path
-from nemotron_ros.engine.model_files import fetch, load_catalogue
-from nemotron_ros.engine.protocol import EngineError
+from nemotron_ros.engine.model_files import fetch, fetch_or_smaller, load_catalogue
+from nemotron_ros.engine.protocol import EngineError, Progress
 
 
 def add_parser(verbs: Any) -> None:
@@ -54,7 +57,25 @@ def fetch_with_bar(name: str) -> Path:
 
     :raise EngineError: if it can't be had.
     """
-    bar = Progress(TextColumn('{task.description}'), BarColumn(), TaskProgressColumn())
-    with bar:
+    catalogue = load_catalogue(config_path('models.yaml'))
+    with _bar(name) as progress:
+        return fetch(name, catalogue, progress)
+
+
+def fetch_or_smaller_with_bar(name: str) -> tuple[Path, str]:
+    """Fetch a model, or a smaller one where it can't be reached; say why.
+
+    :raise EngineError: if neither can be had.
+    """
+    catalogue = load_catalogue(config_path('models.yaml'))
+    with _bar(name) as progress:
+        return fetch_or_smaller(name, catalogue, progress)
+
+
+@contextmanager
+def _bar(name: str) -> Iterator[Progress]:
+    # Standard output is for the path alone.
+    columns = (TextColumn('{task.description}'), BarColumn(), TaskProgressColumn())
+    with ProgressBar(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(name, total=1.0)
-        return fetch(name, lambda part, text: bar.update(task, completed=part, description=text))
+        yield lambda part, text: bar.update(task, completed=part, description=text)

@@ -48,7 +48,7 @@ def run_list(arguments: argparse.Namespace) -> int:
     from nemotron_msgs.srv import ListTools
 
     from nemotron_ros.bridge.waiting import until_done, until_true
-    from nemotron_ros.cli.client import spinning
+    from nemotron_ros.spinning import spinning
 
     with spinning('nemotron_tools') as node:
         name = f'{arguments.node}/list_tools'

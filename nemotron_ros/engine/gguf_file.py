@@ -24,7 +24,7 @@ def check(path: Path) -> None:
     :raise ModelFileError: saying what is wrong and what to do.
     """
     if not path.exists():
-        raise ModelFileError(f'{path}: there is no such file; fetch it with `nemotron model fetch`')
+        raise ModelFileError(f'{path}: there is no such file; `nemotron model list` names some')
     if not path.is_file():
         raise ModelFileError(f'{path}: is not a file; give the path of a GGUF file')
     size = path.stat().st_size

@@ -10,7 +10,7 @@ import shutil
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -136,7 +136,7 @@ class LlamaCppEngine:
             if part:
                 progress(0.5 + 0.5 * part['processed'] / part['total'], 'reading the prompt')
 
-    def stream(self, request: ChatRequest, cancel: CancelToken) -> Iterator[Delta]:
+    def stream(self, request: ChatRequest, cancel: CancelToken) -> Generator[Delta, None, None]:
         """Yield the deltas of one turn; see :class:`Engine`."""
         process, form = self._process, self._format
         if process is None or form is None:
@@ -199,7 +199,9 @@ class LlamaCppEngine:
             'cache_prompt': True,
         }
 
-    def _chunks(self, body: dict[str, Any], cancel: CancelToken) -> Iterator[dict[str, Any]]:
+    def _chunks(
+        self, body: dict[str, Any], cancel: CancelToken
+    ) -> Generator[dict[str, Any], None, None]:
         """Yield the parsed chunks of a streamed answer, until it or ``cancel`` ends."""
         client, process = self._client, self._process
         if client is None or process is None:

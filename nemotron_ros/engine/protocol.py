@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Protocol
@@ -110,11 +110,11 @@ class Engine(Protocol):
         :raise EngineError: with nothing left behind.
         """
 
-    def stream(self, request: ChatRequest, cancel: CancelToken) -> Iterator[Delta]:
+    def stream(self, request: ChatRequest, cancel: CancelToken) -> Generator[Delta, None, None]:
         """Yield the deltas of one turn.
 
         Ends early, without an error, when ``cancel`` ends. Closing the
-        iterator cancels too.
+        generator cancels too.
 
         :raise EngineError: if the turn cannot be finished.
         """

@@ -9,6 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import IO
 
 from nemotron_ros.cancel import CancelToken
@@ -69,7 +70,8 @@ class ServerProcess:
         self._watcher.start()
         with self._changed:
             self._changed.wait_for(
-                lambda: self._ready or self._failure or self._closing, self._start_timeout_s + END_S
+                lambda: self._ready or self._failure or self._closing,
+                self._start_timeout_s + END_S,
             )
             ready, failure = self._ready, self._failure
         if not ready:
@@ -154,7 +156,9 @@ class ServerProcess:
                 stderr=subprocess.PIPE,
             )
             self._child = child
-        assert child.stdin and child.stdout and child.stderr
+        assert child.stdin
+        assert child.stdout
+        assert child.stderr
         reader = threading.Thread(target=self._keep, args=(child.stderr,), daemon=True)
         reader.start()
         timer = threading.Timer(self._start_timeout_s, child.kill)
@@ -199,10 +203,8 @@ class ServerProcess:
 
 def _end(child: subprocess.Popen[bytes]) -> None:
     if child.stdin is not None:
-        try:
+        with suppress(OSError):
             child.stdin.close()
-        except OSError:
-            pass
     try:
         child.wait(END_S)
     except subprocess.TimeoutExpired:

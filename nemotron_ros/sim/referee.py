@@ -91,7 +91,8 @@ def disagreements(
         expected = _after(expected, call, places)
         heard += call.name == 'say'
     if len(after.heard) != heard:
-        wrong.append(f'{heard - len(before.heard)} sayings reported, {len(after.heard) - len(before.heard)} heard')
+        old = len(before.heard)
+        wrong.append(f'{heard - old} sayings reported, {len(after.heard) - old} heard')
     holding = [c for c in sent if c.name in ('pick_up', 'put_down')]
     if holding:
         held = holding[-1].arguments.get('object', '') if holding[-1].name == 'pick_up' else ''

@@ -20,9 +20,13 @@ MOTION_TYPES = frozenset(
 """Topic types that set a robot in motion until another message ends it."""
 
 KEYWORDS = frozenset(
-    """type enum const default description title examples minimum maximum exclusiveMinimum
-    exclusiveMaximum multipleOf minLength maxLength pattern items minItems maxItems uniqueItems
-    properties required additionalProperties""".split()
+    {
+        *('type', 'enum', 'const', 'default', 'description', 'title', 'examples'),
+        *('minimum', 'maximum', 'exclusiveMinimum', 'exclusiveMaximum', 'multipleOf'),
+        *('minLength', 'maxLength', 'pattern'),
+        *('items', 'minItems', 'maxItems', 'uniqueItems'),
+        *('properties', 'required', 'additionalProperties'),
+    }
 )
 """The JSON Schema keywords that a tool file may use; a typo must not drop a bound."""
 

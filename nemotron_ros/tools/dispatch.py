@@ -39,9 +39,7 @@ class Dispatcher:
         self._file = tool_file
         self._guard = guard
         self._executor = executor
-        self._validators = {
-            name: Validator(tool.spec) for name, tool in tool_file.tools.items()
-        }
+        self._validators = {name: Validator(tool.spec) for name, tool in tool_file.tools.items()}
         self._changed = threading.Condition()
         self._running: set[CancelToken] = set()
 
@@ -67,9 +65,7 @@ class Dispatcher:
             with self._changed:
                 self._running.discard(token)
                 self._changed.notify_all()
-        return replace(
-            result, start_time_s=start_time_s, duration_s=time.monotonic() - began_s
-        )
+        return replace(result, start_time_s=start_time_s, duration_s=time.monotonic() - began_s)
 
     def stop(self, reason: str, timeout_s: float) -> bool:
         """Latch the guard, cancel every call in flight, and wait for them to end.

@@ -83,8 +83,12 @@ class Guard:
             while times and self._clock() - times[0] >= WINDOW_S:
                 times.popleft()
             if len(times) >= rules.max_per_minute:
-                raise Denied('rate', f'{name} ran {len(times)} times within a minute; that is its limit')
+                raise Denied(
+                    'rate', f'{name} ran {len(times)} times within a minute; that is its limit'
+                )
         if rules.exclusive is not None and rules.exclusive in self._holders:
             holder = self._holders[rules.exclusive]
-            raise Denied('exclusive', f'{holder} is running, and only one {rules.exclusive} tool may')
+            raise Denied(
+                'exclusive', f'{holder} is running, and only one {rules.exclusive} tool may'
+            )
         return rules.exclusive

@@ -62,7 +62,8 @@ class CallService:
     """Call a service; ``value`` sees the response's fields by name (None: the whole response).
 
     A response with a boolean ``success`` that is false is a failure, and its
-    ``message`` the reason.
+    ``message`` the reason. ``then`` is published when the call is cut short, to end
+    what the service began.
     """
 
     name: str
@@ -70,6 +71,7 @@ class CallService:
     request: Value
     timeout_s: float
     value: Value | None = None
+    then: Send | None = None
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,10 @@ Binding = Publish | Read | CallService | SendGoal
 
 @dataclass(frozen=True)
 class Rules:
-    """What the guard holds a tool to. ``exclusive`` names a group of which one call runs at a time."""
+    """What the guard holds a tool to.
+
+    ``exclusive`` names a group of which one call runs at a time.
+    """
 
     max_per_minute: int | None = None
     exclusive: str | None = None

@@ -31,7 +31,10 @@ DEFAULT_STOP_WORDS = (
 )
 
 _POLITE = frozenset(
-    'please now robot hey ok okay nemotron immediately just the oh no'.split()
+    {
+        *('please', 'now', 'just', 'immediately', 'the', 'oh', 'no'),
+        *('robot', 'nemotron', 'hey', 'ok', 'okay'),
+    }
 )
 
 
@@ -59,5 +62,5 @@ def _made_of(said: tuple[str, ...], known: set[tuple[str, ...]]) -> bool:
 
 def _normal(text: str) -> list[str]:
     plain = unicodedata.normalize('NFKC', text).casefold()
-    plain = re.sub(r"['’`]", '', plain)
+    plain = re.sub("['\u2019`]", '', plain)
     return [word for word in re.findall(r'\w+', plain) if word not in _POLITE]

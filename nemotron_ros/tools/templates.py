@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-from jinja2 import StrictUndefined, TemplateError as JinjaError, Undefined, meta
+from jinja2 import StrictUndefined, Undefined, meta
+from jinja2 import TemplateError as JinjaError
 from jinja2.sandbox import SandboxedEnvironment
 
 
@@ -117,6 +118,7 @@ def _environment() -> SandboxedEnvironment:
 
 def _compile(source: str, path: str, names: Iterable[str] | None) -> Template:
     environment = _environment()
+    compute: Callable[..., Any]
     try:
         used = meta.find_undeclared_variables(environment.parse(source)) - set(FUNCTIONS)
         one = _ONE_EXPRESSION.match(source)

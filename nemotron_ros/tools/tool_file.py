@@ -27,7 +27,6 @@ from nemotron_ros.tools.model import (
 from nemotron_ros.tools.stop import DEFAULT_STOP_WORDS
 from nemotron_ros.tools.templates import (
     FUNCTIONS,
-    Template,
     TemplateError,
     Value,
     compile_value,
@@ -148,7 +147,7 @@ class _Reader:
         binding = self._binding(kind, entry[kind], (*at, kind), names)
         if isinstance(binding, Publish) and binding.send.type in bounds.MOTION_TYPES:
             if binding.then is None:
-                raise _Fault((*at, kind), 'moves the robot and needs then: the message that ends it')
+                raise _Fault((*at, kind), 'moves the robot and needs then: a message that ends it')
             if rules.exclusive is None:
                 raise _Fault(at, 'moves the robot and needs guard: {exclusive: motion}')
         spec = ToolSpec(name, _text(entry, 'description', at), parameters)
@@ -233,7 +232,7 @@ class _Reader:
             rate_hz,
             self._template(data['for_s'], (*at, 'for_s'), names) if 'for_s' in data else None,
             self._until(data['until'], (*at, 'until'), names) if 'until' in data else None,
-            self._then(data['then'], (*at, 'then'), names, send) if 'then' in data else None,
+            self._closing(data['then'], (*at, 'then'), names, send) if 'then' in data else None,
         )
 
     def _until(self, data: Any, at: At, names: Iterable[str]) -> Until:
@@ -248,13 +247,11 @@ class _Reader:
             self._template(data['within_s'], (*at, 'within_s'), names),
         )
 
-    def _then(self, data: Any, at: At, names: Iterable[str], send: Send) -> Send:
-        data = _mapping(data, at)
-        if not data:
-            return Send(send.topic, send.type, {})
+    def _closing(self, data: Any, at: At, names: Iterable[str], send: Send | None) -> Send:
+        """Read the message that ends what a tool began; on ``send``'s topic unless it says."""
         data = _mapping(data, at, ('topic', 'type', 'message'))
         message = self._template(data.get('message', {}), (*at, 'message'), names)
-        if 'topic' not in data:
+        if send is not None and 'topic' not in data:
             return Send(send.topic, send.type, message)
         return Send(_ros_name(data, 'topic', at), _ros_type(data, 'msg', at), message)
 
@@ -270,13 +267,14 @@ class _Reader:
         )
 
     def _service(self, data: Any, at: At, names: Iterable[str]) -> CallService:
-        data = _mapping(data, at, ('name', 'type', 'request', 'value', 'timeout_s'))
+        data = _mapping(data, at, ('name', 'type', 'request', 'value', 'timeout_s', 'then'))
         return CallService(
             _ros_name(data, 'name', at),
             _ros_type(data, 'srv', at),
             self._template(data.get('request', {}), (*at, 'request'), names),
             _number(data, 'timeout_s', at, 0.01, 3600.0) or 10.0,
             self._template(data['value'], (*at, 'value'), None) if 'value' in data else None,
+            self._closing(data['then'], (*at, 'then'), names, None) if 'then' in data else None,
         )
 
     def _action(self, data: Any, at: At, names: Iterable[str]) -> SendGoal:
@@ -407,9 +405,7 @@ def _text(data: Mapping[str, Any], key: str, at: At) -> str:
     return value
 
 
-def _number(
-    data: Mapping[str, Any], key: str, at: At, low: float, high: float
-) -> float | None:
+def _number(data: Mapping[str, Any], key: str, at: At, low: float, high: float) -> float | None:
     value = data.get(key)
     if value is None:
         return None
@@ -447,5 +443,3 @@ def _dotted(at: At) -> str:
     for part in at:
         text += f'[{part}]' if isinstance(part, int) else f'.{part}' if text else str(part)
     return text or 'file'
-
-

@@ -6,9 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
-
-rclpy = pytest.importorskip('rclpy', reason='rclpy is not installed')
-
+import rclpy
 from rclpy.executors import MultiThreadedExecutor
 from rclpy.node import Node
 

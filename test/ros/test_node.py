@@ -129,9 +129,7 @@ def test_failed_call_ends_the_turn_and_is_told(robot):
     assert robot.base.speeds == []
 
 
-@pytest.mark.parametrize(
-    ('command', 'word'), [('too fast', 'seconds'), ('unknown tool', 'fly')]
-)
+@pytest.mark.parametrize(('command', 'word'), [('too fast', 'seconds'), ('unknown tool', 'fly')])
 def test_bad_calls_never_reach_ros(robot, command, word):
     result = robot.send(command)
     assert result.status == R.STATUS_NOT_DONE

@@ -207,9 +207,7 @@ def checkout(tmp_path: Path) -> Path:
     """Return a copy of the files that the set-up is made from."""
     root = tmp_path / 'checkout'
     for name in ('config', 'launch', 'msg', 'requirements', 'resource', 'scripts'):
-        shutil.copytree(
-            ROOT / name, root / name, ignore=shutil.ignore_patterns('__pycache__')
-        )
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns('__pycache__'))
     for name in ('package.xml', 'setup.py', 'setup.cfg'):
         shutil.copy(ROOT / name, root)
     return root

@@ -55,8 +55,11 @@ class Format(Protocol):
     def print_calls(self, calls: Sequence[ToolCall]) -> str:
         """Write calls as the model would."""
 
-    def grammar(self, tools: Sequence[ToolSpec]) -> str:
-        """Return an llguidance Lark grammar: words, or calls that keep their tool's schema."""
+    def grammar(self, tools: Sequence[ToolSpec], thinking: bool = False) -> str:
+        """Return an llguidance Lark grammar: words, or calls that keep their tool's schema.
+
+        When ``thinking``, the turn begins inside the reasoning.
+        """
 
     def parser(self, tools: Sequence[ToolSpec], thinking: bool = False) -> Parser:
         """Return a parser for one turn."""

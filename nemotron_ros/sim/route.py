@@ -1,0 +1,91 @@
+"""A route through the flat: A* on a grid that keeps the robot's width from everything known."""
+
+from __future__ import annotations
+
+import heapq
+import math
+
+from nemotron_ros.sim.world import ROBOT_RADIUS_M, Pose, World
+
+CELL_M = 0.1
+MARGIN_M = 0.12
+
+Cell = tuple[int, int]
+
+
+def plan(world: World, start: Pose, goal: Pose) -> list[tuple[float, float]]:
+    """Return way points from ``start`` to ``goal``; empty if there is no way."""
+    end = _cell(goal.x, goal.y)
+    first = _cell(start.x, start.y)
+    if not _free(world, end):
+        return []
+    queue: list[tuple[float, Cell]] = [(0.0, first)]
+    cost: dict[Cell, float] = {first: 0.0}
+    came: dict[Cell, Cell] = {}
+    while queue:
+        _, cell = heapq.heappop(queue)
+        if cell == end:
+            return _straightened(world, _walk_back(came, first, end), start, goal)
+        for dx in (-1, 0, 1):
+            for dy in (-1, 0, 1):
+                near = (cell[0] + dx, cell[1] + dy)
+                new_cost = cost[cell] + math.hypot(dx, dy)
+                if new_cost < cost.get(near, math.inf) and _free(world, near):
+                    cost[near] = new_cost
+                    came[near] = cell
+                    left = math.hypot(end[0] - near[0], end[1] - near[1])
+                    heapq.heappush(queue, (new_cost + left, near))
+    return []
+
+
+def is_free(world: World, x: float, y: float, margin_m: float = MARGIN_M) -> bool:
+    """Whether the robot could stand at a position with so much air around it."""
+    gap_m = ROBOT_RADIUS_M + margin_m
+    if abs(x) > world.half_x - gap_m or abs(y) > world.half_y - gap_m:
+        return False
+    return all(
+        math.hypot(max(0.0, abs(x - box.x) - box.half_x), max(0.0, abs(y - box.y) - box.half_y))
+        > gap_m
+        for box in (*world.walls, *world.furniture)
+    )
+
+
+def _free(world: World, cell: Cell) -> bool:
+    return is_free(world, cell[0] * CELL_M, cell[1] * CELL_M)
+
+
+def _cell(x: float, y: float) -> Cell:
+    return round(x / CELL_M), round(y / CELL_M)
+
+
+def _walk_back(came: dict[Cell, Cell], first: Cell, end: Cell) -> list[tuple[float, float]]:
+    cells = [end]
+    while cells[-1] != first:
+        cells.append(came[cells[-1]])
+    return [(x * CELL_M, y * CELL_M) for x, y in reversed(cells)]
+
+
+def _straightened(
+    world: World, points: list[tuple[float, float]], start: Pose, goal: Pose
+) -> list[tuple[float, float]]:
+    """Leave out every point that a straight line can pass by."""
+    points = [(start.x, start.y), *points[1:-1], (goal.x, goal.y)]
+    kept = [points[0]]
+    index = 0
+    while index < len(points) - 1:
+        reach = len(points) - 1
+        while reach > index + 1 and not _clear(world, points[index], points[reach]):
+            reach -= 1
+        kept.append(points[reach])
+        index = reach
+    return kept[1:]
+
+
+def _clear(world: World, a: tuple[float, float], b: tuple[float, float]) -> bool:
+    steps = max(1, int(math.hypot(b[0] - a[0], b[1] - a[1]) / (CELL_M / 2)))
+    return all(
+        is_free(
+            world, a[0] + (b[0] - a[0]) * i / steps, a[1] + (b[1] - a[1]) * i / steps, MARGIN_M / 2
+        )
+        for i in range(1, steps + 1)
+    )

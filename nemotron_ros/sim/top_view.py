@@ -1,0 +1,110 @@
+"""A picture of the flat from above, with the path that was driven."""
+
+from __future__ import annotations
+
+import colorsys
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+from nemotron_ros.sim.robot import Robot
+from nemotron_ros.sim.world import ROBOT_RADIUS_M, Box, World
+
+WIDTH_PX = 1200
+SCALE = 2
+"""It is drawn so many times larger and scaled down, for smooth edges."""
+MARGIN_M = 0.25
+FLOOR = (245, 241, 232)
+INK = (38, 50, 56)
+
+
+class _Plan:
+    """Draws in metres."""
+
+    def __init__(self, world: World) -> None:
+        self._px_per_m = WIDTH_PX * SCALE / (2 * (world.half_x + MARGIN_M))
+        self._left = -world.half_x - MARGIN_M
+        self._top = world.half_y + MARGIN_M
+        height = round(2 * self._top * self._px_per_m)
+        self.image = Image.new('RGB', (WIDTH_PX * SCALE, height), (255, 255, 255))
+        self.draw = ImageDraw.Draw(self.image)
+
+    def at(self, x: float, y: float) -> tuple[float, float]:
+        return (x - self._left) * self._px_per_m, (self._top - y) * self._px_per_m
+
+    def length(self, metres: float) -> float:
+        return metres * self._px_per_m
+
+    def box(self, box: Box, colour: tuple[int, int, int], radius_m: float = 0.0) -> None:
+        corners = [
+            self.at(box.x - box.half_x, box.y + box.half_y),
+            self.at(box.x + box.half_x, box.y - box.half_y),
+        ]
+        self.draw.rounded_rectangle(corners, self.length(radius_m), fill=colour)
+
+    def disc(self, x: float, y: float, radius_m: float, colour: tuple[int, int, int]) -> None:
+        px, py = self.at(x, y)
+        r = self.length(radius_m)
+        self.draw.ellipse((px - r, py - r, px + r, py + r), fill=colour)
+
+    def text(
+        self, x: float, y: float, words: str, size_m: float, colour: tuple[int, int, int]
+    ) -> None:
+        font = ImageFont.load_default(size=max(8, round(self.length(size_m))))
+        self.draw.text(self.at(x, y), words, fill=colour, font=font, anchor='mm')
+
+
+def draw(robot: Robot, path: Path) -> None:
+    """Write the plan, the things, the path so far and the robot as a PNG file."""
+    world = robot.world
+    plan = _Plan(world)
+    plan.box(Box('floor', 0, 0, world.half_x, world.half_y), FLOOR)
+    for room in world.rooms:
+        plan.text(room.x, room.y, room.name, 0.26, (200, 190, 170))
+    for wall in world.walls:
+        plan.box(wall, wall.colour)
+    for item in world.furniture:
+        plan.box(item, item.colour, 0.05)
+        plan.text(item.x, item.y, item.label, 0.15, (255, 255, 255))
+    dock = world.dock
+    plan.box(Box('dock', dock.x, -world.half_y + 0.12, 0.22, 0.07), (255, 193, 7), 0.03)
+    plan.text(dock.x + 0.48, -world.half_y + 0.15, 'dock', 0.15, INK)
+    _path(plan, list(robot.path))
+    for thing in world.things:
+        x, y = robot.things()[thing.name]
+        plan.disc(x, y, 0.08, INK)
+        plan.disc(x, y, 0.065, thing.colour)
+        plan.text(x, y - 0.2, thing.name, 0.15, INK)
+    _robot(plan, robot)
+    size = (WIDTH_PX, round(plan.image.height / SCALE))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    plan.image.resize(size, Image.Resampling.LANCZOS).save(path)
+
+
+def _path(plan: _Plan, points: Sequence[tuple[float, float]]) -> None:
+    """Draw the path from blue at its start to red at its end."""
+    width = round(plan.length(0.05))
+    for index in range(len(points) - 1):
+        hue = 0.6 * (1 - index / max(1, len(points) - 2))
+        red, green, blue = colorsys.hsv_to_rgb(hue, 0.75, 0.85)
+        colour = (round(red * 255), round(green * 255), round(blue * 255))
+        plan.draw.line([plan.at(*points[index]), plan.at(*points[index + 1])], colour, width)
+        plan.disc(*points[index], 0.025, colour)
+    if points:
+        plan.disc(*points[0], 0.09, (255, 255, 255))
+        plan.disc(*points[0], 0.06, (21, 101, 192))
+
+
+def _robot(plan: _Plan, robot: Robot) -> None:
+    pose = robot.pose
+    plan.disc(pose.x, pose.y, ROBOT_RADIUS_M, INK)
+    plan.disc(pose.x, pose.y, ROBOT_RADIUS_M * 0.86, (118, 185, 0))
+    nose = [
+        plan.at(
+            pose.x + reach * math.cos(pose.yaw + turn), pose.y + reach * math.sin(pose.yaw + turn)
+        )
+        for reach, turn in ((0.16, 0.0), (0.11, 2.4), (0.05, math.pi), (0.11, -2.4))
+    ]
+    plan.draw.polygon(nose, fill=(255, 255, 255))

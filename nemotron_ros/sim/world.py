@@ -1,0 +1,184 @@
+"""The flat: rooms, furniture, places and things, and the physics model made of them.
+
+Metres and radians; x to the right of the plan, y up, headings anticlockwise
+from +x (REP-103).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+WALL_HEIGHT_M = 1.0
+ROBOT_RADIUS_M = 0.2
+GRIPPER_M = 0.28
+"""How far before the robot's middle the gripper holds things."""
+
+
+@dataclass(frozen=True)
+class Pose:
+    """A position and a heading."""
+
+    x: float
+    y: float
+    yaw: float
+
+
+@dataclass(frozen=True)
+class Box:
+    """A wall or a piece of furniture that stands square to the axes."""
+
+    name: str
+    x: float
+    y: float
+    half_x: float
+    half_y: float
+    height: float = 0.5
+    colour: tuple[int, int, int] = (150, 150, 150)
+    label: str = ''
+
+
+@dataclass(frozen=True)
+class Thing:
+    """Something to pick up. ``size`` is its half extent."""
+
+    name: str
+    x: float
+    y: float
+    shape: str
+    size: tuple[float, ...]
+    colour: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Room:
+    """A named room, for the plan."""
+
+    name: str
+    x: float
+    y: float
+
+
+@dataclass(frozen=True)
+class World:
+    """Everything that is in the flat."""
+
+    half_x: float
+    half_y: float
+    walls: tuple[Box, ...]
+    furniture: tuple[Box, ...]
+    things: tuple[Thing, ...]
+    rooms: tuple[Room, ...]
+    places: dict[str, Pose]
+    dock: Pose
+    start: Pose
+
+
+def _wall(name: str, x0: float, y0: float, x1: float, y1: float) -> Box:
+    thick = 0.05
+    return Box(
+        name,
+        (x0 + x1) / 2,
+        (y0 + y1) / 2,
+        abs(x1 - x0) / 2 + thick,
+        abs(y1 - y0) / 2 + thick,
+        WALL_HEIGHT_M,
+        (70, 74, 82),
+    )
+
+
+def flat() -> World:
+    """Return a flat of 8 m by 6 m: living room, hall, bedroom, kitchen."""
+    return World(
+        half_x=4.0,
+        half_y=3.0,
+        walls=(
+            _wall('south', -4, -3, 4, -3),
+            _wall('north', -4, 3, 4, 3),
+            _wall('west', -4, -3, -4, 3),
+            _wall('east', 4, -3, 4, 3),
+            _wall('middle_1', -4, 0.5, -2.6, 0.5),
+            _wall('middle_2', -1.5, 0.5, 2.2, 0.5),
+            _wall('middle_3', 3.3, 0.5, 4, 0.5),
+            _wall('hall_1', 1, -3, 1, -1.85),
+            _wall('hall_2', 1, -0.65, 1, 0.5),
+            _wall('between', 0.5, 0.5, 0.5, 3),
+        ),
+        furniture=(
+            Box('sofa', -3.55, -1.3, 0.38, 0.9, 0.45, (96, 125, 139), 'sofa'),
+            Box('television', -1.0, -2.75, 0.7, 0.18, 0.6, (121, 85, 72), 'TV'),
+            Box('coffee_table', -1.3, -0.15, 0.4, 0.22, 0.4, (161, 136, 127), 'table'),
+            Box('cabinet', 3.72, -1.5, 0.2, 0.6, 0.8, (161, 136, 127), 'cabinet'),
+            Box('bed', -3.0, 2.25, 0.9, 0.65, 0.5, (144, 164, 174), 'bed'),
+            Box('wardrobe', 0.15, 1.5, 0.25, 0.6, 1.0, (121, 85, 72), 'wardrobe'),
+            Box('counter', 2.7, 2.72, 1.15, 0.23, 0.9, (176, 190, 197), 'counter'),
+            Box('fridge', 3.66, 1.2, 0.28, 0.3, 1.0, (207, 216, 220), 'fridge'),
+        ),
+        things=(
+            Thing('cup', 1.25, 2.2, 'cylinder', (0.04, 0.05), (229, 57, 53)),
+            Thing('ball', -0.1, -2.1, 'sphere', (0.06,), (251, 140, 0)),
+            Thing('book', -1.5, 2.5, 'box', (0.09, 0.06, 0.02), (67, 160, 71)),
+        ),
+        rooms=(
+            Room('living room', -1.5, -1.85),
+            Room('hall', 2.5, -0.3),
+            Room('bedroom', -1.0, 1.0),
+            Room('kitchen', 1.55, 0.95),
+        ),
+        places={
+            'kitchen': Pose(2.5, 1.6, math.pi / 2),
+            'living_room': Pose(-1.4, -1.3, 0.0),
+            'bedroom': Pose(-1.3, 1.6, math.pi / 2),
+            'hall': Pose(2.2, -1.2, 0.0),
+        },
+        dock=Pose(2.4, -2.55, -math.pi / 2),
+        start=Pose(-2.5, -1.3, 0.0),
+    )
+
+
+def mjcf(world: World) -> str:
+    """Return the physics model.
+
+    The base slides and turns in the plane, driven by velocity servos of bounded
+    force, so that it takes time to gather speed and furniture stops it. Things
+    touch the floor and the furniture, and not the robot that carries them.
+    """
+    parts = [
+        '<mujoco model="flat"><option timestep="0.005" integrator="implicitfast"/>',
+        '<default><geom friction="0.6 0.005 0.0001"/></default><worldbody>',
+        f'<geom name="floor" type="plane" size="{world.half_x} {world.half_y} 0.1" '
+        'contype="3" conaffinity="3"/>',
+    ]
+    parts += [
+        f'<geom name="{box.name}" type="box" pos="{box.x} {box.y} {box.height / 2}" '
+        f'size="{box.half_x} {box.half_y} {box.height / 2}" contype="3" conaffinity="3"/>'
+        for box in (*world.walls, *world.furniture)
+    ]
+    start = world.start
+    parts.append(
+        f'<body name="robot" pos="{start.x} {start.y} 0">'
+        '<joint name="x" type="slide" axis="1 0 0"/><joint name="y" type="slide" axis="0 1 0"/>'
+        '<joint name="yaw" type="hinge" axis="0 0 1"/>'
+        f'<geom name="base" type="cylinder" size="{ROBOT_RADIUS_M} 0.15" pos="0 0 0.18" '
+        'mass="12" group="1" contype="1" conaffinity="1" friction="0.2"/></body>'
+    )
+    for thing in world.things:
+        size = ' '.join(map(str, thing.size))
+        parts.append(
+            f'<body name="{thing.name}" pos="{thing.x} {thing.y} {thing.size[-1]}">'
+            f'<freejoint name="{thing.name}"/><geom name="{thing.name}" type="{thing.shape}" '
+            f'size="{size}" mass="0.2" group="2" contype="2" conaffinity="2"/></body>'
+        )
+    parts.append('</worldbody><equality>')
+    parts += [
+        f'<weld name="{thing.name}" body1="robot" body2="{thing.name}" active="false"/>'
+        for thing in world.things
+    ]
+    parts.append(
+        '</equality><actuator>'
+        '<velocity joint="x" kv="400" forcerange="-60 60"/>'
+        '<velocity joint="y" kv="400" forcerange="-60 60"/>'
+        '<velocity joint="yaw" kv="20" forcerange="-8 8"/>'
+        '</actuator></mujoco>'
+    )
+    return ''.join(parts)
