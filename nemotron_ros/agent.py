@@ -112,6 +112,23 @@ class _Story:
             self.sequence += 1
             self.emit(event)
 
+    def end(self, outcome: Outcome) -> Outcome:
+        """Tell the last event; return the outcome with all that was said and done."""
+        outcome = replace(
+            outcome,
+            session_id=self.session_id,
+            calls=tuple(self.records),
+            usage=replace(self.usage, total_s=self.elapsed_s()),
+        )
+        self.tell(Phase.DONE, detail={'status': outcome.status.name, 'error': outcome.error})
+        return outcome
+
+
+def rejected(command: Command, error: str, emit: Callable[[Event], None]) -> Outcome:
+    """Tell and return that a command is not taken, and why."""
+    story = _Story(command, command.session_id, emit)
+    return story.end(Outcome(CommandStatus.REJECTED, error=error))
+
 
 class Agent:
     """Carries out commands with an engine and a tool file. Safe from any thread."""
@@ -172,14 +189,7 @@ class Agent:
         finally:
             with self._running_lock:
                 self._running.discard(cancel)
-        outcome = replace(
-            outcome,
-            session_id=story.session_id,
-            calls=tuple(story.records),
-            usage=replace(story.usage, total_s=story.elapsed_s()),
-        )
-        story.tell(Phase.DONE, detail={'status': outcome.status.name, 'error': outcome.error})
-        return outcome
+        return story.end(outcome)
 
     def _carry_out(self, story: _Story, cancel: CancelToken) -> Outcome:
         allowed = self._allowed(story.command)

@@ -6,30 +6,36 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 PACKAGE = 'nemotron_ros'
 
 
 @dataclass(frozen=True)
 class Process:
-    """One ROS node to start: an executable of this package, its node name and parameters."""
+    """One ROS node to start: an executable of this package, its node name and parameters.
+
+    ``parameters`` come before what ``params_file`` says.
+    """
 
     executable: str
     name: str
     parameters: Mapping[str, object] = field(default_factory=dict)
     namespace: str = ''
+    params_file: Path | None = None
 
     def ros_arguments(self) -> list[str]:
         """Return the command-line arguments that set name, namespace and parameters."""
         arguments = ['--ros-args', '-r', f'__node:={self.name}']
         if self.namespace:
-            arguments += ['-r', f'__ns:={self.namespace}']
+            arguments += ['-r', f'__ns:=/{self.namespace.strip("/")}']
+        if self.params_file is not None:
+            arguments += ['--params-file', str(self.params_file)]
         for key, value in self.parameters.items():
-            arguments += ['-p', f'{key}:={json.dumps(value)}']
+            arguments += ['-p', f'{key}:={json.dumps(value, ensure_ascii=False)}']
         return arguments
 
     def start(self, output: IO[str] | None = None) -> subprocess.Popen[bytes]:
@@ -44,19 +50,119 @@ class Process:
             env={**os.environ, 'PYTHONUNBUFFERED': '1'},
         )
 
+    def action(self) -> Any:
+        """Return the action that starts it from a launch file; needs ROS 2's launch_ros."""
+        from launch_ros.actions import Node
+        from launch_ros.parameter_descriptions import ParameterValue
+
+        # Without its type, launch_ros would take the text 1.5 or yes for a number or a bool.
+        typed = {
+            name: ParameterValue(value, value_type=type(value))
+            for name, value in self.parameters.items()
+        }
+        files = [] if self.params_file is None else [str(self.params_file)]
+        return Node(
+            package=PACKAGE,
+            executable=self.executable,
+            name=self.name,
+            namespace=self.namespace,
+            parameters=[*files, typed] if typed else files,
+            output='screen',
+        )
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What may be said of a process when it is started: a launch argument.
+
+    ``default`` is text as well; where it is empty, the process decides.
+    """
+
+    description: str
+    kind: type = str
+    default: str = ''
+
+    def value(self, text: str) -> object:
+        """Return what the text stands for.
+
+        :raise ValueError: saying what was expected.
+        """
+        if self.kind is bool:
+            try:
+                return {'true': True, 'false': False}[text.lower()]
+            except KeyError:
+                raise ValueError(f'expected true or false, got {text!r}') from None
+        try:
+            value: object = self.kind(text)
+        except ValueError:
+            kinds = {int: 'a whole number', float: 'a number'}
+            raise ValueError(f'expected {kinds[self.kind]}, got {text!r}') from None
+        return value
+
+
+def launched(make: Callable[..., Process], settings: Mapping[str, Setting]) -> list[Any]:
+    """Return the actions of a launch file that starts a process: its arguments, and its start.
+
+    ``make`` is handed the arguments that are not empty.
+    """
+    from launch.actions import DeclareLaunchArgument, OpaqueFunction
+    from launch.substitutions import LaunchConfiguration
+
+    def start(context: Any) -> list[Any]:
+        given = {}
+        for name, setting in settings.items():
+            text = LaunchConfiguration(name).perform(context)
+            try:
+                if text:
+                    given[name] = setting.value(text)
+            except ValueError as error:
+                raise ValueError(f'{name}: {error}') from None
+        return [make(**given).action()]
+
+    return [
+        *(
+            DeclareLaunchArgument(
+                name, default_value=setting.default, description=setting.description
+            )
+            for name, setting in settings.items()
+        ),
+        OpaqueFunction(function=start),
+    ]
+
+
+NAMESPACE = Setting('Namespace of the robot and of the node that commands it.')
+
+HEADLESS_ROBOT = {
+    'namespace': NAMESPACE,
+    'speed': Setting('Simulated seconds per second.', float),
+    'battery': Setting('Charge of the battery at the start, 0 to 1.', float),
+    'top_view_path': Setting('Where the service sim/top_view writes its picture.'),
+    'publish_clock': Setting('Publish /clock.', bool),
+}
+
 
 def headless_robot(namespace: str = '', **parameters: object) -> Process:
     """Return the simulated robot."""
     return Process('headless_robot', 'headless_robot', parameters, namespace)
 
 
-def nemotron(tool_file: str | Path, namespace: str = '', **parameters: object) -> Process:
-    """Return the node that obeys commands, made active by itself."""
+def nemotron(
+    tool_file: str | Path = '',
+    namespace: str = '',
+    params_file: str | Path = '',
+    **parameters: object,
+) -> Process:
+    """Return the node that obeys commands, made active by itself.
+
+    What is not given is as in ``params_file``, or else in ``config/nemotron.yaml``.
+    """
+    given = {'tool_file': str(tool_file)} if tool_file else {}
     return Process(
         'nemotron_node',
         'nemotron',
-        {'tool_file': str(tool_file), 'autostart': True, **parameters},
+        {**given, 'autostart': True, **parameters},
         namespace,
+        Path(params_file) if params_file else config_path('nemotron.yaml'),
     )
 
 

@@ -21,7 +21,7 @@ from rclpy.task import Future
 from std_srvs.srv import Trigger
 
 from nemotron_ros import parameters
-from nemotron_ros.agent import Agent, Command, Limits, Sampling
+from nemotron_ros.agent import Agent, Command, Limits, Sampling, rejected
 from nemotron_ros.bridge.account import (
     event_message,
     outcome_message,
@@ -183,6 +183,11 @@ class NemotronNode(LifecycleNode):
         self._free()
         return TransitionCallbackReturn.SUCCESS
 
+    def destroy_node(self) -> None:
+        """Destroy the action server too, which a node does not do by itself."""
+        self._action.destroy()
+        super().destroy_node()
+
     def _end_commands(self) -> bool:
         with self._lock:
             tokens = list(self._tokens.values())
@@ -249,12 +254,6 @@ class NemotronNode(LifecycleNode):
 
     def _command(self, handle: ServerGoalHandle, token: CancelToken) -> Outcome:
         goal = handle.request
-        agent = self._agent
-        if agent is None:
-            return Outcome(CommandStatus.REJECTED, error='the node is not configured')
-        problem = self._problem(goal)
-        if problem:
-            return Outcome(CommandStatus.REJECTED, error=problem, session_id=goal.session_id)
         command = Command(
             id=bytes(handle.goal_id.uuid).hex(),
             text=goal.command,
@@ -268,6 +267,10 @@ class NemotronNode(LifecycleNode):
             self._events.publish(message)
             handle.publish_feedback(ExecuteCommand.Feedback(event=message))
 
+        agent = self._agent
+        problem = 'the node is not configured' if agent is None else self._problem(goal)
+        if agent is None or problem:
+            return rejected(command, problem, emit)
         if agent.is_stop(command.text):
             return agent.execute(command, token, emit)
         with self._lock:
@@ -275,11 +278,8 @@ class NemotronNode(LifecycleNode):
             if running is None:
                 self._busy = command.text
         if running is not None:
-            return Outcome(
-                CommandStatus.REJECTED,
-                error=f'busy with {running!r}; wait for it, cancel it or say stop',
-                session_id=goal.session_id,
-            )
+            problem = f'busy with {running!r:.80}; wait for it, cancel it or say stop'
+            return rejected(command, problem, emit)
         try:
             return agent.execute(command, token, emit)
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,15 @@ from nemotron_ros.cancel import CancelToken
 
 CANCEL_S = 10.0
 """How long a cancelled command is given to tell its outcome."""
+ANSWER_S = 10.0
+"""How long the node is given to say whether it takes a goal, and to hand over the result."""
+LAST_EVENT_S = 0.5
+"""How long the last event of a goal that has ended may still be on its way."""
+LOOK_S, LOOKS = 0.1, 10
+"""How often, and how often in a row in vain, the action server is looked for."""
+ENDED = frozenset(
+    {GoalStatus.STATUS_SUCCEEDED, GoalStatus.STATUS_CANCELED, GoalStatus.STATUS_ABORTED}
+)
 
 
 class CommandError(Exception):
@@ -65,25 +75,58 @@ class CommandClient:
 
         :raise CommandError: if the goal is rejected or the outcome never comes.
         """
-        accepted = self._client.send_goal_async(
-            goal, feedback_callback=lambda message: on_event(message.feedback.event)
-        )
-        accepted.add_done_callback(lambda future: _cancel_if_ended(future, cancel))
-        if not until_done(accepted, 10.0, CancelToken(10.0)):
-            raise CommandError(f'{self._name} has not answered within 10 s')
-        handle = accepted.result()
-        if not handle.accepted:
-            raise CommandError(f'{self._name} rejected the command; is the node active?')
+        done, news = threading.Event(), threading.Event()
+
+        def take(message: Any) -> None:
+            event = message.feedback.event
+            on_event(event)
+            if event.phase == Event.PHASE_DONE:
+                done.set()
+                news.set()
+
+        forget = cancel.on_cancel(news.set)
+        try:
+            accepted = self._client.send_goal_async(goal, feedback_callback=take)
+            accepted.add_done_callback(lambda future: _cancel_if_ended(future, cancel))
+            if not until_done(accepted, ANSWER_S, CancelToken(ANSWER_S)):
+                raise CommandError(f'{self._name} has not answered within {ANSWER_S:g} s')
+            handle = accepted.result()
+            if not handle.accepted:
+                raise CommandError(f'{self._name} rejected the command; is the node active?')
+            # Not before: with the result, rclpy drops the feedback that is still on its way.
+            self._follow(handle, done, news, cancel)
+        finally:
+            forget()
         finished = handle.get_result_async()
-        if not until_done(finished, threading.TIMEOUT_MAX, cancel):
-            handle.cancel_goal_async()
-            if not until_done(finished, CANCEL_S, CancelToken(CANCEL_S)):
-                raise CommandError(f'no outcome within {CANCEL_S:g} s of the cancel')
+        if not until_done(finished, ANSWER_S, CancelToken(ANSWER_S)):
+            raise CommandError(f'{self._name} has not told the outcome within {ANSWER_S:g} s')
         response = finished.result()
         if response.status == GoalStatus.STATUS_UNKNOWN:
             raise CommandError(f'{self._name} does not know the goal any more')
         result: ExecuteCommand.Result = response.result
         return result
+
+    def _follow(
+        self, handle: Any, done: threading.Event, news: threading.Event, cancel: CancelToken
+    ) -> None:
+        """Wait for a goal's last event, or at least its end; cancel it when ``cancel`` ends."""
+        cancelled_s: float | None = None
+        missed = 0
+        while not done.is_set():
+            if handle.status in ENDED:
+                done.wait(LAST_EVENT_S)
+                return
+            now_s = time.monotonic()
+            if cancelled_s is None and cancel.ended:
+                handle.cancel_goal_async()
+                cancelled_s = now_s
+            if cancelled_s is not None and now_s - cancelled_s > CANCEL_S:
+                raise CommandError(f'no outcome within {CANCEL_S:g} s of the cancel')
+            missed = 0 if self._client.server_is_ready() else missed + 1
+            if missed > LOOKS:
+                raise CommandError(f'{self._name} went away; how the command ended is not known')
+            news.wait(LOOK_S)
+            news.clear()
 
     def close(self) -> None:
         """Free the action client."""

@@ -129,6 +129,9 @@ def _call(item: Any, call_id: str, where: str) -> ToolCall:
         or not isinstance(item['arguments'], Mapping)
     ):
         raise ModelFileError(f'{where}: expected {{name: ..., arguments: {{...}}}}, got {item!r}')
+    for name in item['arguments']:
+        if not isinstance(name, str):  # YAML reads the bare words on, off, yes and no as booleans
+            raise ModelFileError(f'{where}: {item["name"]}: put the name {name!r} in quotes')
     return ToolCall(call_id, item['name'], dict(item['arguments']))
 
 

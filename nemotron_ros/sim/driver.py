@@ -47,6 +47,7 @@ class Driver:
         self._points = plan(self._robot.world, self._robot.pose, goal)
         self._goal = goal
         self._waiting_s = 0.0
+        self._looked_at_s = -math.inf
         self.state = Driving.DRIVING if self._points else Driving.BLOCKED
 
     def fetch(self, name: str) -> bool:

@@ -9,15 +9,18 @@ from nemotron_ros.sim.world import ROBOT_RADIUS_M, Pose, World
 
 CELL_M = 0.1
 MARGIN_M = 0.12
+NEAR_M = 0.35
+"""A robot that stands closer to something than the margin begins at a free cell so near."""
 
 Cell = tuple[int, int]
 
 
 def plan(world: World, start: Pose, goal: Pose) -> list[tuple[float, float]]:
     """Return way points from ``start`` to ``goal``; empty if there is no way."""
-    end = _cell(goal.x, goal.y)
-    first = _cell(start.x, start.y)
-    if not _free(world, end):
+    if not is_free(world, goal.x, goal.y, MARGIN_M / 2):
+        return []
+    first, end = _nearest_free(world, start), _nearest_free(world, goal)
+    if first is None or end is None:
         return []
     queue: list[tuple[float, Cell]] = [(0.0, first)]
     cost: dict[Cell, float] = {first: 0.0}
@@ -54,8 +57,18 @@ def _free(world: World, cell: Cell) -> bool:
     return is_free(world, cell[0] * CELL_M, cell[1] * CELL_M)
 
 
-def _cell(x: float, y: float) -> Cell:
-    return round(x / CELL_M), round(y / CELL_M)
+def _nearest_free(world: World, pose: Pose) -> Cell | None:
+    column, row, reach = round(pose.x / CELL_M), round(pose.y / CELL_M), round(NEAR_M / CELL_M)
+    cells = [
+        (column + dx, row + dy)
+        for dx in range(-reach, reach + 1)
+        for dy in range(-reach, reach + 1)
+    ]
+
+    def away_m(cell: Cell) -> float:
+        return math.hypot(cell[0] * CELL_M - pose.x, cell[1] * CELL_M - pose.y)
+
+    return next((cell for cell in sorted(cells, key=away_m) if _free(world, cell)), None)
 
 
 def _walk_back(came: dict[Cell, Cell], first: Cell, end: Cell) -> list[tuple[float, float]]:

@@ -141,7 +141,8 @@ def mjcf(world: World) -> str:
 
     The base slides and turns in the plane, driven by velocity servos of bounded
     force, so that it takes time to gather speed and furniture stops it. Things
-    touch the floor and the furniture, and not the robot that carries them.
+    touch the floor and the furniture, and not the robot that carries them; what
+    rolls comes to rest, as on a carpet.
     """
     parts = [
         '<mujoco model="flat"><option timestep="0.005" integrator="implicitfast"/>',
@@ -167,7 +168,8 @@ def mjcf(world: World) -> str:
         parts.append(
             f'<body name="{thing.name}" pos="{thing.x} {thing.y} {thing.size[-1]}">'
             f'<freejoint name="{thing.name}"/><geom name="{thing.name}" type="{thing.shape}" '
-            f'size="{size}" mass="0.2" group="2" contype="2" conaffinity="2"/></body>'
+            f'size="{size}" mass="0.2" group="2" contype="2" conaffinity="2" condim="6" '
+            'friction="0.6 0.005 0.004"/></body>'
         )
     parts.append('</worldbody><equality>')
     parts += [

@@ -11,6 +11,15 @@ from rclpy.executors import MultiThreadedExecutor
 from rclpy.node import Node
 
 
+class WholeNode(Node):
+    """A node that takes its action servers along, so that no later test discovers them."""
+
+    def destroy_node(self) -> None:
+        for waitable in list(self.waitables):
+            waitable.destroy()
+        super().destroy_node()
+
+
 class Ros:
     """Nodes in one context, spun in the background."""
 
@@ -24,7 +33,7 @@ class Ros:
 
     def node(self, name: str) -> Node:
         """Return a new node that is spun."""
-        return self.add(Node(name, context=self.context))
+        return self.add(WholeNode(name, context=self.context))
 
     def add(self, node: Node) -> Node:
         """Spin a node made elsewhere in this context."""

@@ -179,7 +179,7 @@ def test_bad_goals_are_rejected_with_the_reason(robot, fields, word):
 
 
 def test_second_goal_is_turned_away_and_the_first_goes_on(robot, eventually):
-    first = in_thread(lambda: robot.send('please drive a little'))
+    first = in_thread(lambda: robot.send('please drive on'))
     eventually(lambda: 0.2 in robot.base.speeds)
     second = robot.send('hello')
     assert second.status == R.STATUS_REJECTED
