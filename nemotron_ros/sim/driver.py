@@ -43,7 +43,8 @@ class Driver:
         self.state = Driving.IDLE
 
     def go(self, goal: Pose) -> None:
-        """Begin to drive to a pose; without a way there it is blocked at once."""
+        """Begin to drive to a pose; without a way there it stands, and is blocked at once."""
+        self._robot.command(0.0, 0.0)
         self._points = plan(self._robot.world, self._robot.pose, goal)
         self._goal = goal
         self._waiting_s = 0.0

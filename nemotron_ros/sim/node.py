@@ -204,12 +204,14 @@ class HeadlessRobot(Node):
             return
         q, p = goal.pose.orientation, goal.pose.position
         yaw = math.atan2(2 * (q.w * q.z + q.x * q.y), 1 - 2 * (q.y * q.y + q.z * q.z))
-        if not all(math.isfinite(value) for value in (p.x, p.y, yaw)):
+        if not all(math.isfinite(value) for value in (p.x, p.y, q.x, q.y, q.z, q.w, yaw)):
             self.get_logger().error('goal_pose: not finite; not driving')
             return
         with self._lock:
             self._take_over()
             self._driver.go(Pose(p.x, p.y, yaw))
+            if self._driver.state is Driving.BLOCKED:
+                self.get_logger().error(f'goal_pose: no way to ({p.x:g}, {p.y:g}); not driving')
 
     def _take_object(self, name: String) -> None:
         with self._lock:

@@ -46,11 +46,7 @@ def is_free(world: World, x: float, y: float, margin_m: float = MARGIN_M) -> boo
     gap_m = ROBOT_RADIUS_M + margin_m
     if abs(x) > world.half_x - gap_m or abs(y) > world.half_y - gap_m:
         return False
-    return all(
-        math.hypot(max(0.0, abs(x - box.x) - box.half_x), max(0.0, abs(y - box.y) - box.half_y))
-        > gap_m
-        for box in (*world.walls, *world.furniture)
-    )
+    return all(box.distance_m(x, y) > gap_m for box in (*world.walls, *world.furniture))
 
 
 def _free(world: World, cell: Cell) -> bool:
@@ -82,7 +78,7 @@ def _straightened(
     world: World, points: list[tuple[float, float]], start: Pose, goal: Pose
 ) -> list[tuple[float, float]]:
     """Leave out every point that a straight line can pass by."""
-    points = [(start.x, start.y), *points[1:-1], (goal.x, goal.y)]
+    points = [(start.x, start.y), *points, (goal.x, goal.y)]
     kept = [points[0]]
     index = 0
     while index < len(points) - 1:

@@ -6,6 +6,7 @@ import colorsys
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -18,6 +19,9 @@ SCALE = 2
 MARGIN_M = 0.25
 FLOOR = (245, 241, 232)
 INK = (38, 50, 56)
+WHITE = (255, 255, 255)
+
+Colour = tuple[int, int, int]
 
 
 class _Plan:
@@ -28,32 +32,47 @@ class _Plan:
         self._left = -world.half_x - MARGIN_M
         self._top = world.half_y + MARGIN_M
         height = round(2 * self._top * self._px_per_m)
-        self.image = Image.new('RGB', (WIDTH_PX * SCALE, height), (255, 255, 255))
+        self.image = Image.new('RGB', (WIDTH_PX * SCALE, height), WHITE)
         self.draw = ImageDraw.Draw(self.image)
 
     def at(self, x: float, y: float) -> tuple[float, float]:
         return (x - self._left) * self._px_per_m, (self._top - y) * self._px_per_m
 
+    def _font(self, size_m: float) -> Any:
+        return ImageFont.load_default(size=max(8, round(self.length(size_m))))
+
     def length(self, metres: float) -> float:
         return metres * self._px_per_m
 
-    def box(self, box: Box, colour: tuple[int, int, int], radius_m: float = 0.0) -> None:
+    def box(self, box: Box, colour: Colour, radius_m: float = 0.0) -> None:
         corners = [
             self.at(box.x - box.half_x, box.y + box.half_y),
             self.at(box.x + box.half_x, box.y - box.half_y),
         ]
         self.draw.rounded_rectangle(corners, self.length(radius_m), fill=colour)
 
-    def disc(self, x: float, y: float, radius_m: float, colour: tuple[int, int, int]) -> None:
+    def disc(self, x: float, y: float, radius_m: float, colour: Colour) -> None:
         px, py = self.at(x, y)
         r = self.length(radius_m)
         self.draw.ellipse((px - r, py - r, px + r, py + r), fill=colour)
 
-    def text(
-        self, x: float, y: float, words: str, size_m: float, colour: tuple[int, int, int]
-    ) -> None:
-        font = ImageFont.load_default(size=max(8, round(self.length(size_m))))
-        self.draw.text(self.at(x, y), words, fill=colour, font=font, anchor='mm')
+    def text(self, x: float, y: float, words: str, size_m: float, colour: Colour) -> None:
+        """Write with a rim of floor, so that a path below it does not make it unreadable."""
+        px, rim = self.at(x, y), round(self.length(0.03))
+        font = self._font(size_m)
+        self.draw.text(px, words, colour, font, anchor='mm', stroke_width=rim, stroke_fill=FLOOR)
+
+    def label(self, box: Box, size_m: float) -> None:
+        """Write a box's label in it: upwards if it is too narrow, dark if the box is light."""
+        font = self._font(size_m)
+        left, top, right, bottom = map(round, font.getbbox(box.label))
+        words = Image.new('L', (right - left, bottom - top))
+        ImageDraw.Draw(words).text((-left, -top), box.label, 255, font)
+        if words.width > self.length(2 * box.half_x) * 0.9:
+            words = words.transpose(Image.Transpose.ROTATE_90)
+        x, y = self.at(box.x, box.y)
+        corner = round(x - words.width / 2), round(y - words.height / 2)
+        self.image.paste(INK if sum(box.colour) > 3 * 160 else WHITE, corner, words)
 
 
 def draw(robot: Robot, path: Path) -> None:
@@ -67,20 +86,42 @@ def draw(robot: Robot, path: Path) -> None:
         plan.box(wall, wall.colour)
     for item in world.furniture:
         plan.box(item, item.colour, 0.05)
-        plan.text(item.x, item.y, item.label, 0.15, (255, 255, 255))
+        plan.label(item, 0.15)
     dock = world.dock
     plan.box(Box('dock', dock.x, -world.half_y + 0.12, 0.22, 0.07), (255, 193, 7), 0.03)
-    plan.text(dock.x + 0.48, -world.half_y + 0.15, 'dock', 0.15, INK)
+    plan.text(*_dock_label(world), 'dock', 0.15, INK)
     _path(plan, list(robot.path))
-    for thing in world.things:
-        x, y = robot.things()[thing.name]
-        plan.disc(x, y, 0.08, INK)
-        plan.disc(x, y, 0.065, thing.colour)
-        plan.text(x, y - 0.2, thing.name, 0.15, INK)
     _robot(plan, robot)
+    _things(plan, robot)
     size = (WIDTH_PX, round(plan.image.height / SCALE))
     path.parent.mkdir(parents=True, exist_ok=True)
     plan.image.resize(size, Image.Resampling.LANCZOS).save(path)
+
+
+def _dock_label(world: World) -> tuple[float, float]:
+    return world.dock.x + 0.48, -world.half_y + 0.15
+
+
+def _things(plan: _Plan, robot: Robot) -> None:
+    """Draw each thing, with its name where there is room for it: below it, if possible."""
+    world, things = robot.world, robot.things()
+    taken = [(robot.pose.x, robot.pose.y, ROBOT_RADIUS_M), (*_dock_label(world), 0.17)]
+    taken += [(x, y, 0.08) for x, y in things.values()]
+    for thing in world.things:
+        x, y = things[thing.name]
+        plan.disc(x, y, 0.08, INK)
+        plan.disc(x, y, 0.065, thing.colour)
+
+    def room_m(spot: tuple[float, float]) -> float:
+        x, y = spot
+        boxes = [box.distance_m(x, y) for box in (*world.walls, *world.furniture)]
+        discs = [math.hypot(x - tx, y - ty) - radius_m for tx, ty, radius_m in taken]
+        return min(0.1, *boxes, *discs)
+
+    for name, (x, y) in things.items():
+        spot = max(((x, y - 0.2), (x, y + 0.2), (x + 0.33, y), (x - 0.33, y)), key=room_m)
+        taken.append((*spot, 0.1))
+        plan.text(*spot, name, 0.15, INK)
 
 
 def _path(plan: _Plan, points: Sequence[tuple[float, float]]) -> None:
@@ -93,7 +134,7 @@ def _path(plan: _Plan, points: Sequence[tuple[float, float]]) -> None:
         plan.draw.line([plan.at(*points[index]), plan.at(*points[index + 1])], colour, width)
         plan.disc(*points[index], 0.025, colour)
     if points:
-        plan.disc(*points[0], 0.09, (255, 255, 255))
+        plan.disc(*points[0], 0.09, WHITE)
         plan.disc(*points[0], 0.06, (21, 101, 192))
 
 
@@ -107,4 +148,4 @@ def _robot(plan: _Plan, robot: Robot) -> None:
         )
         for reach, turn in ((0.16, 0.0), (0.11, 2.4), (0.05, math.pi), (0.11, -2.4))
     ]
-    plan.draw.polygon(nose, fill=(255, 255, 255))
+    plan.draw.polygon(nose, fill=WHITE)

@@ -37,6 +37,12 @@ class Box:
     colour: tuple[int, int, int] = (150, 150, 150)
     label: str = ''
 
+    def distance_m(self, x: float, y: float) -> float:
+        """Return how far a point is from it; 0 inside."""
+        return math.hypot(
+            max(0.0, abs(x - self.x) - self.half_x), max(0.0, abs(y - self.y) - self.half_y)
+        )
+
 
 @dataclass(frozen=True)
 class Thing:
