@@ -11,6 +11,7 @@ from typing import Any
 DISTANCE_M = 0.12
 ANGLE_RAD = math.radians(8)
 STILL_M = 0.03
+MOTIONS = ('drive', 'turn', 'go_to', 'pick_up', 'dock')
 
 
 @dataclass(frozen=True)
@@ -86,25 +87,26 @@ def disagreements(
     if not all(call.succeeded for call in sent):
         return wrong
     expected: Truth | None = before
-    heard = len(before.heard)
+    heard, held, docked = len(before.heard), before.holding, False
     for call in sent:
         expected = _after(expected, call, places)
         heard += call.name == 'say'
+        if call.name in ('pick_up', 'put_down'):
+            held = call.arguments.get('object', '')
+        if call.name in MOTIONS:
+            docked = call.name == 'dock'
     if len(after.heard) != heard:
         old = len(before.heard)
         wrong.append(f'{heard - old} sayings reported, {len(after.heard) - old} heard')
-    holding = [c for c in sent if c.name in ('pick_up', 'put_down')]
-    if holding:
-        held = holding[-1].arguments.get('object', '') if holding[-1].name == 'pick_up' else ''
-        if after.holding != held:
-            wrong.append(f'reported to hold {held or "nothing"!r}, holds {after.holding!r}')
+    if after.holding != held:
+        wrong.append(f'reported to hold {held or "nothing"!r}, holds {after.holding!r}')
     if expected is not None:
         if distance_m(expected, after) > DISTANCE_M:
             wrong.append(f'it is {distance_m(expected, after):.2f} m from where the calls lead')
         if abs(turned_rad(expected, after)) > ANGLE_RAD:
             off = math.degrees(turned_rad(expected, after))
             wrong.append(f'its heading is {off:.0f} degrees from where the calls lead')
-    if sent and sent[-1].name == 'dock' and not after.docked:
+    if docked and not after.docked:
         wrong.append('reported to be docked, and it is not')
     return wrong
 
