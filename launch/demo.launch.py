@@ -1,33 +1,42 @@
-"""Starts the headless robot and the nemotron node: what ``make demo`` starts."""
+"""Starts the headless robot and the node that commands it: what ``make demo`` starts.
 
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
+::
+
+    ros2 launch nemotron_ros demo.launch.py
+    nemotron ask 'turn left by ninety degrees'      # in another terminal
+
+It takes the arguments of ``nemotron.launch.py`` as well. When one of the two ends, both do.
+"""
+
+from pathlib import Path
+
+from launch.actions import (
+    DeclareLaunchArgument,
+    IncludeLaunchDescription,
+    RegisterEventHandler,
+    Shutdown,
+)
+from launch.event_handlers import OnProcessExit
 from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution, ThisLaunchFileDir
-from launch_ros.actions import Node
 
 from launch import LaunchDescription
-from nemotron_ros.bringup import headless_robot
+from nemotron_ros.bringup import HEADLESS_ROBOT, config_path, headless_robot, launched
+from nemotron_ros.parameters import DESCRIPTIONS
 
-PROCESS = headless_robot()
+NEMOTRON = Path(__file__).with_name('nemotron.launch.py')
 
 
 def generate_launch_description() -> LaunchDescription:
     """Describe the robot, and include the node's own launch file."""
     return LaunchDescription(
         [
-            DeclareLaunchArgument('namespace', default_value='', description='of the robot'),
-            Node(
-                package='nemotron_ros',
-                executable=PROCESS.executable,
-                name=PROCESS.name,
-                namespace=LaunchConfiguration('namespace'),
-                parameters=[dict(PROCESS.parameters)],
-                output='screen',
+            DeclareLaunchArgument(
+                'tool_file',
+                default_value=str(config_path('tools', 'headless_robot.yaml')),
+                description=DESCRIPTIONS['tool_file'],
             ),
-            IncludeLaunchDescription(
-                PythonLaunchDescriptionSource(
-                    PathJoinSubstitution([ThisLaunchFileDir(), 'nemotron.launch.py'])
-                )
-            ),
+            *launched(headless_robot, HEADLESS_ROBOT),
+            IncludeLaunchDescription(PythonLaunchDescriptionSource(str(NEMOTRON))),
+            RegisterEventHandler(OnProcessExit(on_exit=[Shutdown(reason='a process ended')])),
         ]
     )
