@@ -53,20 +53,14 @@ class Process:
     def action(self) -> Any:
         """Return the action that starts it from a launch file; needs ROS 2's launch_ros."""
         from launch_ros.actions import Node
-        from launch_ros.parameter_descriptions import ParameterValue
 
-        # Without its type, launch_ros would take the text 1.5 or yes for a number or a bool.
-        typed = {
-            name: ParameterValue(value, value_type=type(value))
-            for name, value in self.parameters.items()
-        }
         files = [] if self.params_file is None else [str(self.params_file)]
         return Node(
             package=PACKAGE,
             executable=self.executable,
             name=self.name,
             namespace=self.namespace,
-            parameters=[*files, typed] if typed else files,
+            parameters=[*files, dict(self.parameters)],
             output='screen',
         )
 
