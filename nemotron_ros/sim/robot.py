@@ -50,6 +50,7 @@ class Robot:
     def reset(self) -> None:
         """Put everything back to the start."""
         mujoco.mj_resetData(self._model, self._data)
+        self._data.qpos[2] = self.world.start.yaw
         self._wanted = (0.0, 0.0)
         self._command = (0.0, 0.0)
         self._commanded_at_s = 0.0
@@ -79,8 +80,7 @@ class Robot:
         """Where the robot is; the heading is in [-pi, pi]."""
         x, y, yaw = self._data.qpos[:3]
         start = self.world.start
-        heading = math.remainder(start.yaw + float(yaw), math.tau)
-        return Pose(start.x + float(x), start.y + float(y), heading)
+        return Pose(start.x + float(x), start.y + float(y), math.remainder(yaw, math.tau))
 
     @property
     def twist(self) -> tuple[float, float]:
