@@ -116,7 +116,7 @@ class HeadlessRobot(Node):
         self._battery = self.create_publisher(BatteryState, 'battery_state', 10)
         self._holding = self.create_publisher(String, 'gripper_holding', latched)
         self._holding.publish(String())
-        self._clock = self.create_publisher(Clock, '/clock', 10) if with_clock else None
+        self._clock_topic = self.create_publisher(Clock, '/clock', 10) if with_clock else None
         self._tf = _transform_publisher(self)
         for kind, topic, callback in (
             (Twist, 'cmd_vel', self._take_velocity),
@@ -163,8 +163,8 @@ class HeadlessRobot(Node):
             self._end_docking('docked' if self._robot.docked() else f'not docked: {state.value}')
         now_s = self._robot.time_s
         stamp = Time(nanoseconds=round(now_s * 1e9))
-        if self._clock is not None:
-            self._clock.publish(Clock(clock=stamp.to_msg()))
+        if self._clock_topic is not None:
+            self._clock_topic.publish(Clock(clock=stamp.to_msg()))
         else:
             stamp = self.get_clock().now()
         for index, (period_s, tell) in enumerate(self._due):

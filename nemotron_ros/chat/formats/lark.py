@@ -2,8 +2,8 @@
 
 A JSON Schema is lowered to what llguidance can hold a model to, and bounded, so
 that a poor model cannot run on for ever: numbers get a few decimals, strings and
-lists a greatest length. What is lost (patterns, formats, conditions) is for the
-validator, which checks every call against the whole schema.
+lists a greatest length. What is lost (ranges, patterns, formats, conditions) is for
+the validator, which checks every call against the whole schema.
 """
 
 from __future__ import annotations
@@ -115,54 +115,30 @@ def length_bounds(schema: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def number_bounds(schema: Mapping[str, Any], integer: bool) -> dict[str, Any]:
-    """Return a number's range and step; without a step, one of a few decimals.
+    """Return how a number may be written: wider than its range, with a few decimals.
 
-    A range that holds no number is left out.
+    A model held to the range itself writes the nearest number that begins alike: asked
+    for 400 degrees of at most 180, it turned 40. What is out of range has to be
+    seen, so that it can be refused and told.
     """
-    low, high, edges = _range(schema)
-    step = _number(schema, 'multipleOf')
-    if step is not None and step > 0 and _reached(low, high, edges, step, integer):
-        return {**edges, 'multipleOf': schema['multipleOf']}
-    if integer:
-        return edges if _reached(low, high, edges, Fraction(1), True) else {}
-    for decimals in range(_DECIMALS, _MAX_DECIMALS + 1):
-        step = Fraction(1, 10**decimals)
-        if _reached(low + (high - low) / 20, high - (high - low) / 20, {}, step, False):
-            return {**edges, 'multipleOf': float(step)}
-    return edges if low < high else {}
-
-
-def _range(schema: Mapping[str, Any]) -> tuple[Fraction, Fraction, dict[str, Any]]:
-    """Return a number's range, made up where the schema has none, and its keywords."""
-    below = {key: edge for key in _LEAST if (edge := _edge(schema, key)) is not None}
-    above = {key: edge for key in _GREATEST if (edge := _edge(schema, key)) is not None}
-    edges = {
-        key: schema[key] if abs(edge) < _HUGE else int(edge)
-        for key, edge in {**below, **above}.items()
+    edges = [edge for key in (*_LEAST, *_GREATEST) if (edge := _edge(schema, key)) is not None]
+    wide = {
+        'minimum': math.floor(min(-_MAX_NUMBER, *edges, 0)),
+        'maximum': math.ceil(max(_MAX_NUMBER, *edges, 0)),
     }
-    low = max(below.values(), default=None)
-    high = min(above.values(), default=None)
-    if low is None:
-        low = min(Fraction(0), high or Fraction(0)) - _MAX_NUMBER
-        edges['minimum'] = math.floor(low)
-    if high is None:
-        high = max(Fraction(0), low) + _MAX_NUMBER
-        edges['maximum'] = math.ceil(high)
-    return low, high, edges
-
-
-def _reached(
-    low: Fraction, high: Fraction, edges: Mapping[str, Any], step: Fraction, integer: bool
-) -> bool:
-    """Say whether a multiple of the step lies in the range."""
     if integer:
-        step = Fraction(step.numerator)
-    first, last = math.ceil(low / step), math.floor(high / step)
-    if first * step == _number(edges, 'exclusiveMinimum'):
-        first += 1
-    if last * step == _number(edges, 'exclusiveMaximum'):
-        last -= 1
-    return first <= last
+        return wide
+    fine = [_number(schema, 'multipleOf'), *edges]
+    if len(edges) > 1:
+        fine.append((max(edges) - min(edges)) / 10)
+    decimals = max([_DECIMALS, *(_decimals(number) for number in fine if number)])
+    return {**wide, 'multipleOf': float(Fraction(1, 10**decimals))}
+
+
+def _decimals(number: Fraction) -> int:
+    """Return how many decimals it takes to write a number, or something like it."""
+    size = abs(number)
+    return next((d for d in range(_MAX_DECIMALS) if size * 10**d >= 1), _MAX_DECIMALS)
 
 
 def _edge(schema: Mapping[str, Any], key: str) -> Fraction | None:
