@@ -10,6 +10,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from enum import Enum
 
 
@@ -45,8 +46,9 @@ class CancelToken:
             self._cause = Cause.DEADLINE if self._overdue() else cause
             self._event.set()
             callbacks, self._callbacks = self._callbacks, []
-        for callback in callbacks:
-            callback()
+        with ExitStack() as stack:  # one that raises keeps none of the others from running
+            for callback in reversed(callbacks):
+                stack.callback(callback)
 
     @property
     def cause(self) -> Cause | None:
@@ -81,18 +83,19 @@ class CancelToken:
 
         :return: a function that takes the callback back.
         """
-        with self._lock:
-            if not self._event.is_set():
-                self._callbacks.append(callback)
-                return lambda: self._forget(callback)
+        if not self.ended:
+            with self._lock:
+                if not self._event.is_set():
+                    self._callbacks.append(callback)
+                    return lambda: self._forget(callback)
         callback()
         return lambda: None
 
     def child(self, timeout_s: float | None = None) -> CancelToken:
         """Return a token that ends with this one, or earlier by its own deadline or cancel."""
-        remaining = self.remaining_s()
-        limit = remaining if timeout_s is None else min(timeout_s, remaining)
-        child = CancelToken(None if math.isinf(limit) else max(limit, 1e-9))
+        child = CancelToken(timeout_s)
+        if self._deadline is not None and not self.ended:
+            child._deadline = min(self._deadline, child._deadline or self._deadline)
         self.on_cancel(lambda: child.cancel(self._cause or Cause.CANCELED))
         return child
 
