@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import yaml
@@ -9,6 +10,10 @@ import yaml
 MAX_BYTES = 1_000_000
 MAX_VALUES = 20_000
 MAX_DEPTH = 40
+
+JSON_TAGS = frozenset(
+    f'tag:yaml.org,2002:{kind}' for kind in ('null', 'bool', 'int', 'float', 'str', 'seq', 'map')
+)
 
 Path = tuple[object, ...]
 
@@ -39,9 +44,10 @@ def parse(text: str) -> tuple[Any, dict[Path, int]]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise YamlError(mark.line + 1 if mark else 1, str(error.problem or error)) from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        if isinstance(error, YamlError):
-            raise
+    except yaml.reader.ReaderError as error:
+        line = text.count('\n', 0, error.position) + 1
+        raise YamlError(line, f'the character {error.character:#x} may not stand here') from error
+    except (yaml.YAMLError, RecursionError) as error:
         raise YamlError(1, str(error)) from error
 
 
@@ -58,11 +64,22 @@ class _Reader:
         self._lines[path] = line
         if len(self._lines) > MAX_VALUES or len(path) > MAX_DEPTH:
             raise YamlError(line, f'more than {MAX_VALUES} values or {MAX_DEPTH} levels')
+        if node.tag not in JSON_TAGS:
+            raise YamlError(line, f'expected a JSON value, got {node.tag}; put it in quotes')
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
             return [self._value(item, (*path, i)) for i, item in enumerate(node.value)]
-        return self._scalars.construct_object(node)
+        return self._scalar(node, line)
+
+    def _scalar(self, node: yaml.Node, line: int) -> Any:
+        try:
+            value = self._scalars.construct_object(node)
+        except Exception as error:  # PyYAML's constructors raise what they stumble over
+            raise YamlError(line, f'{node.value!r:.60} is no {node.tag}') from error
+        if isinstance(value, float) and not math.isfinite(value):
+            raise YamlError(line, f'expected a finite number, got {value}')
+        return value
 
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
         result: dict[str, Any] = {}
