@@ -16,7 +16,7 @@ from typing import Any
 
 from jinja2 import StrictUndefined, Undefined, meta
 from jinja2 import TemplateError as JinjaError
-from jinja2.sandbox import SandboxedEnvironment
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 
 class TemplateError(ValueError):
@@ -109,8 +109,17 @@ def evaluate(value: Value, variables: Mapping[str, Any]) -> Any:
     return value
 
 
-def _environment() -> SandboxedEnvironment:
-    environment = SandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
+class _Sandbox(ImmutableSandboxedEnvironment):
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        """Return an item, never an attribute: a call's argument must not name a method."""
+        try:
+            return obj[argument]
+        except (LookupError, TypeError):
+            return self.undefined(obj=obj, name=argument)
+
+
+def _environment() -> _Sandbox:
+    environment = _Sandbox(undefined=StrictUndefined, autoescape=False)
     environment.globals.clear()
     environment.globals.update(FUNCTIONS)
     return environment
@@ -145,10 +154,18 @@ def _compile(source: str, path: str, names: Iterable[str] | None) -> Template:
 def _compute(template: Template, variables: Mapping[str, Any]) -> Any:
     try:
         result = template.compute(**variables)
-        if isinstance(result, Undefined):
-            str(result)  # raises what is undefined
+        _check(result)
     except Exception as error:
         raise TemplateError(f'{template.path}: {template.source!r}: {error}') from error
-    if isinstance(result, float) and not math.isfinite(result):
-        raise TemplateError(f'{template.path}: {template.source!r} gives {result}')
     return result
+
+
+def _check(result: Any) -> None:
+    """Raise for what is undefined or not finite, however deep it stands."""
+    if isinstance(result, Undefined):
+        str(result)  # raises what is undefined
+    elif isinstance(result, float) and not math.isfinite(result):
+        raise ValueError(f'gives {result}')
+    elif isinstance(result, (list, tuple, Mapping)):
+        for item in result.values() if isinstance(result, Mapping) else result:
+            _check(item)
