@@ -31,8 +31,11 @@ KEYWORDS = frozenset(
 """The JSON Schema keywords that a tool file may use; a typo must not drop a bound."""
 
 
-def missing(schema: Mapping[str, Any], at: At) -> Iterator[tuple[At, str]]:
+def missing(schema: Any, at: At) -> Iterator[tuple[At, str]]:
     """Yield where a schema leaves a value without bounds, and what to add."""
+    if not isinstance(schema, Mapping):  # true, which takes anything
+        yield at, 'takes any type; add type'
+        return
     if 'enum' in schema or 'const' in schema:
         return
     kind = schema.get('type')
@@ -52,7 +55,7 @@ def missing(schema: Mapping[str, Any], at: At) -> Iterator[tuple[At, str]]:
         if schema.get('additionalProperties') is not False:
             yield at, 'takes anything; add additionalProperties: false'
         for name, item in schema.get('properties', {}).items():
-            yield from missing(item, (*at, name))
+            yield from missing(item, (*at, 'properties', name))
     elif kind not in ('boolean', 'null'):
         yield at, 'takes any type; add type'
 
@@ -67,5 +70,6 @@ def unknown_keywords(schema: Any, at: At) -> Iterator[tuple[At, str]]:
             hint = f'; did you mean {near[0]!r}?' if near else ''
             yield (*at, key), f'is no JSON Schema keyword known here{hint}'
     yield from unknown_keywords(schema.get('items'), (*at, 'items'))
-    for name, item in (schema.get('properties') or {}).items():
+    properties = schema.get('properties')
+    for name, item in properties.items() if isinstance(properties, Mapping) else ():
         yield from unknown_keywords(item, (*at, 'properties', name))

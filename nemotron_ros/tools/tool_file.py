@@ -39,6 +39,8 @@ TOOL_NAME = re.compile(r'[a-z][a-z0-9_]{0,63}\Z')
 ROS_NAME = re.compile(r'(~/|/)?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*\Z')
 ROS_TYPE = r'[a-z][a-z0-9_]*/{kind}/[A-Z][A-Za-z0-9]*\Z'
 KINDS = ('topic', 'read', 'service', 'action')
+TAKEN = frozenset({*FUNCTIONS, 'now', 'start', 'self'})
+"""Names that mean something of their own in a template."""
 
 
 class ToolFileError(ValueError):
@@ -140,8 +142,9 @@ class _Reader:
         kind = kinds[0]
         parameters = self._parameters(entry.get('parameters', {}), (*at, 'parameters'))
         if kind != 'read':
-            for problem_at, problem in bounds.missing(parameters, (*at, 'parameters')):
-                self._note(_Fault(problem_at, problem))
+            for parameter, schema in parameters['properties'].items():
+                for where, problem in bounds.missing(schema, (*at, 'parameters', parameter)):
+                    self._note(_Fault(where, problem))
         names = [*parameters['properties'], *self._tables]
         rules = _rules(entry.get('guard', {}), (*at, 'guard'))
         binding = self._binding(kind, entry[kind], (*at, kind), names)
@@ -162,7 +165,7 @@ class _Reader:
             here = (*at, name)
             if not TOOL_NAME.match(name):
                 raise _Fault(here, 'expected a name of a-z, 0-9 and _, beginning with a letter')
-            if name in FUNCTIONS or name in self._tables or name in ('now', 'start'):
+            if name in TAKEN or name in self._tables:
                 raise _Fault(here, 'this name is taken by a table or a function')
             properties[name] = self._schema(_mapping(schema, here), here)
         return {
@@ -176,7 +179,9 @@ class _Reader:
         schema = dict(schema)
         if isinstance(schema.get('enum'), str):
             schema['enum'] = self._names_of_table(schema['enum'], (*at, 'enum'))
-        if 'type' not in schema and schema.get('enum'):
+        if schema.get('enum') == []:
+            raise _Fault((*at, 'enum'), 'expected at least one value')
+        if 'type' not in schema and isinstance(schema.get('enum'), list):
             kinds = {_json_type(value) for value in schema['enum']}
             if len(kinds) == 1:
                 schema['type'] = kinds.pop()
@@ -295,8 +300,8 @@ class _Reader:
             return compile_value(raw, _dotted(at), names)
         except TemplateError as error:
             path, _, message = str(error).partition(': ')
-            del path
-            raise _Fault(at, message) from error
+            where = next((known for known in self._lines if _dotted(known) == path), at)
+            raise _Fault(where, message) from error
 
     # Examples
 
@@ -365,7 +370,7 @@ def _words(data: Any) -> tuple[str, ...]:
 def _table(data: Any, at: At) -> dict[str, object]:
     tables = _mapping(data, at)
     for name, table in tables.items():
-        if not TOOL_NAME.match(name) or name in FUNCTIONS or name in ('now', 'start'):
+        if not TOOL_NAME.match(name) or name in TAKEN:
             raise _Fault((*at, name), 'expected a name of a-z, 0-9 and _, not that of a function')
         if not isinstance(table, (Mapping, list)):
             raise _Fault((*at, name), f'expected a table or a list, got {table!r}')
@@ -435,7 +440,11 @@ def _json_type(value: object) -> str:
         return 'integer'
     if isinstance(value, float):
         return 'number'
-    return 'string' if isinstance(value, str) else 'object'
+    if isinstance(value, str):
+        return 'string'
+    if value is None:
+        return 'null'
+    return 'array' if isinstance(value, list) else 'object'
 
 
 def _dotted(at: At) -> str:
