@@ -53,14 +53,16 @@ def is_stop(command: str, words: Iterable[str]) -> bool:
 
 def _made_of(said: tuple[str, ...], known: set[tuple[str, ...]]) -> bool:
     """Whether ``said`` is one or more stop words in a row."""
+    longest = max(map(len, known), default=0)
     reached = {0}
     for end in range(1, len(said) + 1):
-        if any(start in reached and said[start:end] in known for start in range(end)):
+        starts = range(max(0, end - longest), end)
+        if any(start in reached and said[start:end] in known for start in starts):
             reached.add(end)
     return len(said) in reached
 
 
 def _normal(text: str) -> list[str]:
     plain = unicodedata.normalize('NFKC', text).casefold()
-    plain = re.sub("['\u2019`]", '', plain)
-    return [word for word in re.findall(r'\w+', plain) if word not in _POLITE]
+    plain = re.sub("['\u2018\u2019\u02bc`]", '', plain)
+    return [word for word in re.findall(r'[^\W_]+', plain) if word not in _POLITE]
