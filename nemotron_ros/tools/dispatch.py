@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -74,8 +75,11 @@ class Dispatcher:
         """
         self._guard.latch(reason)
         with self._changed:
-            for token in self._running:
-                token.cancel(Cause.STOPPED)
+            running = list(self._running)
+        with ExitStack() as stack:  # one that raises keeps none of the others from ending
+            for token in running:
+                stack.callback(token.cancel, Cause.STOPPED)
+        with self._changed:
             return self._changed.wait_for(lambda: not self._running, timeout_s)
 
     def resume(self) -> None:

@@ -32,7 +32,9 @@ class Guard:
         self._clock = clock
         self._lock = threading.Lock()
         self._latched = ''
-        self._times: dict[str, deque[float]] = {name: deque() for name in self._rules}
+        self._times: dict[str, deque[float]] = {
+            name: deque(maxlen=rules.max_per_minute or 0) for name, rules in self._rules.items()
+        }
         self._holders: dict[str, str] = {}
 
     @property
