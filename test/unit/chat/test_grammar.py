@@ -259,7 +259,7 @@ def test_a_number_out_of_range_is_not_bent_into_it(integer: bool) -> None:
 
 def test_a_fine_range_can_be_written() -> None:
     written = number_bounds({'minimum': 0.0001, 'maximum': 0.0002}, False)
-    jsonschema.validate(0.00015, written)
+    assert written['multipleOf'] <= 1e-5
 
 
 @both
