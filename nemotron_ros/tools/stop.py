@@ -46,9 +46,7 @@ def is_stop(command: str, words: Iterable[str]) -> bool:
     said = _normal(command)
     if not said:
         return False
-    known = {tuple(_normal(word)) for word in words}
-    known.discard(())
-    return _made_of(tuple(said), known)
+    return _made_of(tuple(said), {tuple(_normal(word)) for word in words})
 
 
 def _made_of(said: tuple[str, ...], known: set[tuple[str, ...]]) -> bool:
