@@ -149,14 +149,19 @@ def nemotron(
     """Return the node that obeys commands, made active by itself.
 
     What is not given is as in ``params_file``, or else in ``config/nemotron.yaml``.
+
+    :raise FileNotFoundError: if there is no such parameter file; ROS would start without it.
     """
+    params = Path(params_file) if params_file else config_path('nemotron.yaml')
+    if not params.is_file():
+        raise FileNotFoundError(f'params_file: there is no {params}')
     given = {'tool_file': str(tool_file)} if tool_file else {}
     return Process(
         'nemotron_node',
         'nemotron',
         {**given, 'autostart': True, **parameters},
         namespace,
-        Path(params_file) if params_file else config_path('nemotron.yaml'),
+        params,
     )
 
 

@@ -141,20 +141,21 @@ def described() -> LaunchDescription:
 
 
 @pytest.mark.parametrize(
-    ('name', 'text', 'expected'),
+    ('name', 'text', 'message'),
     [
-        ('temperature', 'hot', "a number, got 'hot'"),
-        ('max_turns', '2.5', "a whole number, got '2.5'"),
-        ('thinking', 'perhaps', "true or false, got 'perhaps'"),
+        ('temperature', 'hot', "temperature: expected a number, got 'hot'"),
+        ('max_turns', '2.5', "max_turns: expected a whole number, got '2.5'"),
+        ('thinking', 'perhaps', "thinking: expected true or false, got 'perhaps'"),
+        ('params_file', '/none.yaml', 'params_file: there is no /none.yaml'),
     ],
 )
-def test_argument_of_the_wrong_kind_is_named(name, text, expected):
+def test_bad_argument_starts_nothing_and_is_named(name, text, message):
     context = LaunchContext()
     context.launch_configurations[name] = text
     *declarations, start = described().entities
     for declaration in declarations:
         declaration.visit(context)
-    with pytest.raises(ValueError, match=f'^{name}: expected {expected}$'):
+    with pytest.raises((ValueError, FileNotFoundError), match=f'^{message}$'):
         start.visit(context)
 
 
