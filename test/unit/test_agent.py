@@ -34,7 +34,7 @@ from nemotron_ros.events import CommandStatus, Event, Outcome, Phase
 from nemotron_ros.tools.result import Status, ToolResult
 
 LONG_S = 10.0
-SOON_S = 0.05
+SOON_S = 0.3
 
 
 def call(name: str, **arguments: Any) -> CallDelta:

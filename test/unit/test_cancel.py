@@ -10,7 +10,7 @@ import pytest
 
 from nemotron_ros.cancel import CancelToken, Cause
 
-SOON_S = 0.02
+SOON_S = 0.1
 LONG_S = 10.0
 
 
