@@ -10,6 +10,7 @@ It takes the arguments of ``nemotron.launch.py`` as well. When one of the two en
 
 from pathlib import Path
 
+from launch import LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
     IncludeLaunchDescription,
@@ -19,7 +20,6 @@ from launch.actions import (
 from launch.event_handlers import OnProcessExit
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 
-from launch import LaunchDescription
 from nemotron_ros.bringup import HEADLESS_ROBOT, config_path, headless_robot, launched
 from nemotron_ros.parameters import DESCRIPTIONS
 

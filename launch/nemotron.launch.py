@@ -10,6 +10,7 @@ Every parameter of the node is an argument; one that is left out is as in ``para
 from dataclasses import fields
 
 from launch import LaunchDescription
+
 from nemotron_ros.bringup import NAMESPACE, Setting, config_path, launched, nemotron
 from nemotron_ros.parameters import DESCRIPTIONS, Parameters
 

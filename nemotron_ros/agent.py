@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable
-from contextlib import closing
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field, replace
 
 from nemotron_ros.cancel import CancelToken, Cause
@@ -29,6 +29,11 @@ from nemotron_ros.tools.result import Status, ToolResult
 from nemotron_ros.tools.stop import is_stop
 
 ALL_TOOLS = '*'
+
+STOP_S = 2.0
+"""How long everything is given to end at a stop."""
+MAX_IDLE_TURNS = 2
+"""So many turns in a row that only repeat the one before end the command."""
 
 _ENDED = {
     Cause.CANCELED: CommandStatus.CANCELED,
@@ -112,6 +117,21 @@ class _Story:
             self.sequence += 1
             self.emit(event)
 
+    def judge(self, trouble: str = '') -> Outcome:
+        """Say how the command ended, from what ran and not from what the model claims.
+
+        :param trouble: why it ended otherwise than by the model's answer.
+        """
+        wrong = [
+            f'{record.call.name}: {record.result.error}'
+            for index, record in enumerate(self.records)
+            if not _is_made_good(index, self.records)
+            and not (self.command.dry_run and record.result.status is Status.NOT_RUN)
+        ]
+        reasons = [*wrong, *([trouble] if trouble else [])]
+        status = CommandStatus.NOT_DONE if reasons else CommandStatus.SUCCEEDED
+        return Outcome(status, self.text, '; '.join(reasons))
+
     def end(self, outcome: Outcome) -> Outcome:
         """Tell the last event; return the outcome with all that was said and done."""
         outcome = replace(
@@ -120,7 +140,8 @@ class _Story:
             calls=tuple(self.records),
             usage=replace(self.usage, total_s=self.elapsed_s()),
         )
-        self.tell(Phase.DONE, detail={'status': outcome.status.name, 'error': outcome.error})
+        with suppress(Exception):  # nobody may be left to hear it; the outcome stands
+            self.tell(Phase.DONE, detail={'status': outcome.status.name, 'error': outcome.error})
         return outcome
 
 
@@ -160,24 +181,25 @@ class Agent:
         """Whether a command is a stop, which never asks the model."""
         return is_stop(text, self._file.stop_words)
 
-    def stop(self, spare: CancelToken | None = None, timeout_s: float = 2.0) -> bool:
+    def stop(self, timeout_s: float = STOP_S) -> bool:
         """Cancel what every command does, end motion, and wait for it.
 
-        :param spare: the token of the command that asks for the stop.
+        Nothing runs until :meth:`resume`.
+
         :return: whether everything was seen to end within ``timeout_s``.
         """
-        with self._running_lock:
-            others = [token for token in self._running if token is not spare]
-        for token in others:
-            token.cancel(Cause.STOPPED)
-        return self._dispatcher.stop('stop', timeout_s)
+        return self._stop('stop', None, timeout_s)
+
+    def resume(self) -> None:
+        """Let commands move the robot again."""
+        self._dispatcher.resume()
 
     def execute(
         self, command: Command, cancel: CancelToken, emit: Callable[[Event], None]
     ) -> Outcome:
         """Carry out one command; always returns, whatever happens.
 
-        :param emit: gets every event, in order, from this thread.
+        :param emit: gets every event, in order.
         """
         story = _Story(command, command.session_id or new_session_id(), emit)
         with self._running_lock:
@@ -186,22 +208,29 @@ class Agent:
             outcome = self._carry_out(story, cancel)
         except BadCommandError as error:
             outcome = Outcome(CommandStatus.REJECTED, error=str(error))
+        except Exception as error:  # an outcome is owed, with all that was done before
+            reason = f'internal error: {type(error).__name__}: {error}'
+            outcome = Outcome(CommandStatus.ENGINE_FAILED, story.text, reason)
         finally:
             with self._running_lock:
                 self._running.discard(cancel)
         return story.end(outcome)
 
+    def _stop(self, reason: str, spare: CancelToken | None, timeout_s: float) -> bool:
+        with self._running_lock:
+            others = [token for token in self._running if token is not spare]
+        with ExitStack() as stack:  # one that raises keeps none of the others from ending
+            for token in others:
+                stack.callback(token.cancel, Cause.STOPPED)
+        return self._dispatcher.stop(reason, timeout_s)
+
     def _carry_out(self, story: _Story, cancel: CancelToken) -> Outcome:
+        if self.is_stop(story.command.text):
+            # Before anything of the goal is looked at: a stop is never a bad command.
+            story.tell(Phase.ACCEPTED)
+            return self._obey_stop(story.command, cancel)
         allowed = self._allowed(story.command)
         story.tell(Phase.ACCEPTED)
-        if self.is_stop(story.command.text):
-            ended = self.stop(spare=cancel)
-            self._dispatcher.resume()
-            if not ended:
-                return Outcome(
-                    CommandStatus.NOT_DONE, 'Stopping.', 'not everything was seen to end'
-                )
-            return Outcome(CommandStatus.SUCCEEDED, 'Stopped.')
         said = [Message('user', story.command.text)]
         try:
             outcome = self._converse(story, said, allowed, cancel)
@@ -214,30 +243,48 @@ class Agent:
         self._sessions.add(story.session_id, tuple(said))
         return outcome
 
+    def _obey_stop(self, command: Command, cancel: CancelToken) -> Outcome:
+        """End everything. Commands may move the robot again, unless another stop is latched."""
+        reason = f'stop word of command {command.id}'
+        if self._stop(reason, cancel, STOP_S):
+            self._dispatcher.resume(reason)
+            return Outcome(CommandStatus.SUCCEEDED, 'Stopped.')
+        return Outcome(
+            CommandStatus.NOT_DONE,
+            'Stopping.',
+            f'not everything was seen to end within {STOP_S:g} s; the stop stays latched',
+        )
+
     def _converse(
         self, story: _Story, said: list[Message], allowed: frozenset[str], cancel: CancelToken
     ) -> Outcome:
         """Take turns until the model answers in words, or a limit or the token ends it."""
         before = self._sessions.turns(story.session_id)
+        previous: tuple[ToolCall, ...] = ()
+        idle = 0
         for _ in range(self._limits.max_turns):
             text, calls = self._turn(story, (*before, *said), cancel)
             if cancel.ended:
-                break
+                return Outcome(CommandStatus.NOT_DONE, story.text)
             if not calls:
-                return _judge(story.records, text)
-            repeated = _repeated(calls, story.records)
-            if repeated:
-                return _judge(story.records, text, f'the model asked for {repeated} again')
+                silent = not text and not story.records
+                return story.judge('the model said nothing' if silent else '')
             if len(story.records) + len(calls) > self._limits.max_calls:
-                return _judge(story.records, text, f'more than {self._limits.max_calls} calls')
+                names = ', '.join(call.name for call in calls[:5])
+                return story.judge(
+                    f'{len(calls)} more calls ({names}) are over the limit of '
+                    f'{self._limits.max_calls}; none of them was run'
+                )
+            repeated = _repeated(calls, previous)
+            idle = idle + 1 if repeated == len(calls) else 0
+            if idle == MAX_IDLE_TURNS:
+                return story.judge(f'the model asks for {calls[0].name} again and again')
             said.append(Message('assistant', text, calls))
-            said += self._run_calls(story, calls, allowed, cancel)
+            said += self._run_calls(story, calls, repeated, allowed, cancel)
             if cancel.ended:
-                break
-        else:
-            trouble = f'no answer after {self._limits.max_turns} turns'
-            return _judge(story.records, story.text, trouble)
-        return Outcome(CommandStatus.NOT_DONE, story.text)
+                return Outcome(CommandStatus.NOT_DONE, story.text)
+            previous = calls
+        return story.judge(f'no answer after {self._limits.max_turns} turns')
 
     def _turn(
         self, story: _Story, turns: tuple[Message, ...], cancel: CancelToken
@@ -273,21 +320,27 @@ class Agent:
         self,
         story: _Story,
         calls: tuple[ToolCall, ...],
+        repeated: int,
         allowed: frozenset[str],
         cancel: CancelToken,
     ) -> Iterable[Message]:
-        """Run the calls in order; after one that fails the rest of the turn is not run."""
+        """Run the calls in order; after one that fails the rest of the turn is not run.
+
+        The first ``repeated`` ones are those of the turn before, and are not run again: a
+        model that has lost its place must not drive twice as far.
+        """
         failed: ToolCall | None = None
-        for call in calls:
+        for number, call in enumerate(calls):
             if not story.usage.time_to_first_call_s:
                 story.usage = replace(story.usage, time_to_first_call_s=story.elapsed_s())
             story.tell(Phase.CALLING, record=CallRecord(call, ToolResult(Status.PENDING)))
-            if failed is None:
-                result = self._run_call(story, call, allowed, cancel)
+            if number < repeated:
+                result = ToolResult(Status.NOT_RUN, error='this was done in the turn before')
+            elif failed is not None:
+                why = f'not run: {failed.name} before it did not succeed'
+                result = ToolResult(Status.NOT_RUN, error=why)
             else:
-                result = ToolResult(
-                    Status.NOT_RUN, error=f'not run: {failed.name} before it did not succeed'
-                )
+                result = self._run_call(story, call, allowed, cancel)
             record = CallRecord(call, result)
             story.records.append(record)
             story.tell(Phase.RESULT, record=record)
@@ -338,25 +391,29 @@ class Agent:
         )
 
 
-def _judge(records: list[CallRecord], text: str, trouble: str = '') -> Outcome:
-    """Say how a command ended, from what ran and not from what the model claims."""
-    bad = [r for r in records if r.result.status not in (Status.SUCCEEDED, Status.NOT_RUN)]
-    if bad:
-        # The model may have mended a call that was refused; the last word counts.
-        last = {r.call.name: r for r in records}
-        bad = [r for r in bad if last[r.call.name] is r]
-    if bad:
-        reason = '; '.join(f'{r.call.name}: {r.result.error}' for r in bad)
-        return Outcome(CommandStatus.NOT_DONE, text, reason)
-    if trouble and not records:
-        return Outcome(CommandStatus.NOT_DONE, text, trouble)
-    return Outcome(CommandStatus.SUCCEEDED, text)
+def _is_made_good(index: int, records: Sequence[CallRecord]) -> bool:
+    """Whether a call succeeded, or was kept from running and its place was taken by one that did.
+
+    A call that ran and did not succeed is not made good by anything: what it left behind is
+    not known here.
+    """
+    record = records[index]
+    status = record.result.status
+    if status is Status.NOT_RUN:
+        same = _fingerprint(record.call)
+        done = [r for r in records if _fingerprint(r.call) == same or r in records[index:]]
+    elif status in (Status.INVALID, Status.DENIED):
+        done = list(records[index:])
+    else:
+        return status is Status.SUCCEEDED
+    name = record.call.name
+    return any(r.call.name == name and r.result.status is Status.SUCCEEDED for r in done)
 
 
-def _repeated(calls: tuple[ToolCall, ...], records: list[CallRecord]) -> str:
-    """Name the first call of a turn that already ran with the same arguments."""
-    done = {_fingerprint(record.call) for record in records}
-    return next((call.name for call in calls if _fingerprint(call) in done), '')
+def _repeated(calls: tuple[ToolCall, ...], previous: tuple[ToolCall, ...]) -> int:
+    """Return how many calls, from the first on, are those of the turn before."""
+    same = [_fingerprint(a) == _fingerprint(b) for a, b in zip(calls, previous, strict=False)]
+    return [*same, False].index(False)
 
 
 def _fingerprint(call: ToolCall) -> str:

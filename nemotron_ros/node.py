@@ -183,6 +183,25 @@ class NemotronNode(LifecycleNode):
         self._free()
         return TransitionCallbackReturn.SUCCESS
 
+    # As a process
+
+    def begin(self) -> bool:
+        """Configure and activate, if ``autostart`` says so."""
+        if not self.get_parameter('autostart').value:
+            return True
+        wanted = TransitionCallbackReturn.SUCCESS
+        return bool(self.trigger_configure() == wanted and self.trigger_activate() == wanted)
+
+    def interrupt(self) -> None:
+        """Give up loading a model."""
+        engine = self._engine
+        if engine is not None:
+            engine.close()
+
+    def end(self) -> None:
+        """Cancel what runs, end motion, free everything."""
+        self.trigger_shutdown()
+
     def destroy_node(self) -> None:
         """Destroy the action server too, which a node does not do by itself."""
         self._action.destroy()
@@ -268,11 +287,13 @@ class NemotronNode(LifecycleNode):
             handle.publish_feedback(ExecuteCommand.Feedback(event=message))
 
         agent = self._agent
-        problem = 'the node is not configured' if agent is None else self._problem(goal)
-        if agent is None or problem:
-            return rejected(command, problem, emit)
+        if agent is None:
+            return rejected(command, 'the node is not configured', emit)
         if agent.is_stop(command.text):
             return agent.execute(command, token, emit)
+        problem = self._problem(goal)
+        if problem:
+            return rejected(command, problem, emit)
         with self._lock:
             running = self._busy
             if running is None:
@@ -339,8 +360,8 @@ class NemotronNode(LifecycleNode):
     def _clear_stop(
         self, request: Trigger.Request, response: Trigger.Response
     ) -> Trigger.Response:
-        if self._dispatcher is not None:
-            self._dispatcher.resume()
+        if self._agent is not None:
+            self._agent.resume()
         response.success = True
         return response
 
@@ -399,11 +420,4 @@ class NemotronNode(LifecycleNode):
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM; motion is ended before ROS is."""
-    return serve(NemotronNode, _autostart, lambda node: node.trigger_shutdown(), args)
-
-
-def _autostart(node: NemotronNode) -> bool:
-    if not node.get_parameter('autostart').value:
-        return True
-    wanted = TransitionCallbackReturn.SUCCESS
-    return bool(node.trigger_configure() == wanted and node.trigger_activate() == wanted)
+    return serve(NemotronNode, args)

@@ -3,55 +3,87 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, Protocol
 
 import rclpy
+from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
-NodeT = TypeVar('NodeT', bound=Any)
-
+INTERRUPT_S = 5.0
+"""How long a node that is still getting ready is given to give it up."""
 END_S = 2.0
 """How long callbacks are given to return when a node ends."""
 
 
-def serve(
-    make: Callable[[], NodeT],
-    begin: Callable[[NodeT], bool],
-    end: Callable[[NodeT], object],
-    args: Sequence[str] | None = None,
-) -> int:
+class Served(Protocol):
+    """A node that :func:`serve` runs. All three are called while it is spun."""
+
+    def begin(self) -> bool:
+        """Get ready, however long it takes; False ends the process, with code 1."""
+
+    def interrupt(self) -> None:
+        """Make ``begin`` return soon; called again and again until it has."""
+
+    def end(self) -> None:
+        """End in order: say the last words, leave nothing moving."""
+
+
+def serve(make: Callable[[], Any], args: Sequence[str] | None = None) -> int:
     """Run a node until SIGINT or SIGTERM; return the process's exit code.
 
-    :param make: makes the node, once ROS is up.
-    :param begin: called while the node is spun; False ends it at once, with code 1.
-    :param end: called while the node is still spun, so that it can say its last words.
+    :param make: makes the node, a :class:`Served` one, once ROS is up.
     """
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     over = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: over.set())
-    node = make()
+    try:
+        node = make()
+    except ParameterException as error:
+        print(error, file=sys.stderr)
+        rclpy.try_shutdown()
+        return 1
     executor = MultiThreadedExecutor(num_threads=4)
     executor.add_node(node)
-    thread = threading.Thread(target=_spin, args=(executor,), daemon=True)
-    thread.start()
+    spinning = threading.Thread(target=_spin, args=(executor,), daemon=True)
+    spinning.start()
     try:
-        if not begin(node):
-            return 1
-        over.wait()
-        return 0
+        return _run(node, over)
     finally:
-        end(node)
         executor.shutdown(timeout_sec=END_S)
-        thread.join(END_S)
+        spinning.join(END_S)
         node.destroy_node()
         rclpy.try_shutdown()
+
+
+def _run(node: Served, over: threading.Event) -> int:
+    ready: list[bool] = []
+
+    def begin() -> None:
+        try:
+            ready.append(node.begin())
+        finally:
+            if ready != [True]:
+                over.set()
+
+    # In a thread of its own, so that a signal ends a node that is still loading.
+    beginning = threading.Thread(target=begin, daemon=True)
+    beginning.start()
+    over.wait()
+    deadline_s = time.monotonic() + INTERRUPT_S
+    interrupted = beginning.is_alive()
+    while beginning.is_alive() and time.monotonic() < deadline_s:
+        node.interrupt()
+        beginning.join(0.05)
+    node.end()
+    return 0 if interrupted or ready == [True] else 1
 
 
 @contextmanager

@@ -23,7 +23,7 @@ FIRST_PORT, PORTS_PER_DOMAIN = 7400, 250
 NEEDED = {
     'ros': ('rclpy', 'nemotron_msgs'),
     'sim': ('rclpy', 'mujoco'),
-    'launch': ('rclpy', 'launch_pytest'),
+    'launch': ('rclpy', 'nemotron_msgs', 'launch_ros', 'launch_pytest'),
 }
 
 

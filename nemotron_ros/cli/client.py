@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from action_msgs.msg import GoalStatus
+from lifecycle_msgs.srv import GetState
 from nemotron_msgs.action import ExecuteCommand
 from nemotron_msgs.msg import Event
 from rclpy.action import ActionClient
@@ -25,6 +26,7 @@ LAST_EVENT_S = 0.5
 """How long the last event of a goal that has ended may still be on its way."""
 LOOK_S, LOOKS = 0.1, 10
 """How often, and how often in a row in vain, the action server is looked for."""
+ACTIVE = 'active'
 ENDED = frozenset(
     {GoalStatus.STATUS_SUCCEEDED, GoalStatus.STATUS_CANCELED, GoalStatus.STATUS_ABORTED}
 )
@@ -49,21 +51,39 @@ class CommandClient:
     """
 
     def __init__(self, node: Node, server: str = 'nemotron') -> None:
+        self._server = server
         self._name = f'{server}/execute_command'
+        self._node = node
+        self._state: Any = node.create_client(GetState, f'{server}/get_state')
         self._client: Any = ActionClient(
             node, ExecuteCommand, self._name, callback_group=ReentrantCallbackGroup()
         )
 
     def wait_ready(self, timeout_s: float) -> None:
-        """Wait for the action server.
+        """Wait until the node is there and active.
 
-        :raise CommandError: if it is not there in time.
+        :raise CommandError: if it is not so in time.
         """
-        if not until_true(self._client.server_is_ready, timeout_s, CancelToken(timeout_s)):
+        budget = CancelToken(timeout_s)
+
+        def there() -> bool:
+            return bool(self._client.server_is_ready() and self._state.service_is_ready())
+
+        if not until_true(there, timeout_s, budget):
             raise CommandError(
                 f'nobody serves {self._name}; is the nemotron node running, '
                 'with the same ROS_DOMAIN_ID?'
             )
+        label = ''
+        while label != ACTIVE:
+            future = self._state.call_async(GetState.Request())
+            if until_done(future, ANSWER_S, budget):
+                label = future.result().current_state.label
+            if label != ACTIVE and budget.wait(LOOK_S):
+                raise CommandError(
+                    f'{self._server} is {label or "silent"} and not active; '
+                    f'`ros2 lifecycle set {self._server} activate` makes it so'
+                )
 
     def send(
         self,
@@ -129,8 +149,9 @@ class CommandClient:
             news.clear()
 
     def close(self) -> None:
-        """Free the action client."""
+        """Free what it holds of the node."""
         self._client.destroy()
+        self._node.destroy_client(self._state)
 
 
 def _cancel_if_ended(future: Any, cancel: CancelToken) -> None:

@@ -89,6 +89,16 @@ class HeadlessRobot(Node):
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
+    def begin(self) -> bool:
+        """It is ready once it is made."""
+        return True
+
+    def interrupt(self) -> None:
+        """There is nothing to give up."""
+
+    def end(self) -> None:
+        """A simulated robot may be left as it is."""
+
     def destroy_node(self) -> None:
         """End the physics, then the node."""
         self._over.set()
@@ -391,4 +401,4 @@ def _transform_publisher(node: Node) -> Callable[[list[TransformStamped]], None]
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the robot until SIGINT or SIGTERM."""
-    return serve(HeadlessRobot, lambda _: True, lambda _: None, args)
+    return serve(HeadlessRobot, args)

@@ -82,9 +82,9 @@ class Dispatcher:
         with self._changed:
             return self._changed.wait_for(lambda: not self._running, timeout_s)
 
-    def resume(self) -> None:
-        """Let calls run again after a stop."""
-        self._guard.clear()
+    def resume(self, reason: str = '') -> None:
+        """Let calls run again after the stop for ``reason``, or after all of them."""
+        self._guard.clear(reason)
 
     def _gate(
         self,

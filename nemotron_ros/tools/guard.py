@@ -31,7 +31,7 @@ class Guard:
         self._rules = {name: tool.rules for name, tool in tool_file.tools.items()}
         self._clock = clock
         self._lock = threading.Lock()
-        self._latched = ''
+        self._latches: set[str] = set()
         self._times: dict[str, deque[float]] = {
             name: deque(maxlen=rules.max_per_minute or 0) for name, rules in self._rules.items()
         }
@@ -40,17 +40,21 @@ class Guard:
     @property
     def latched(self) -> str:
         """Why nothing may run; empty if calls may."""
-        return self._latched
+        with self._lock:
+            return ', '.join(sorted(self._latches))
 
     def latch(self, reason: str) -> None:
         """Let nothing run until :meth:`clear`."""
         with self._lock:
-            self._latched = reason or 'stop'
+            self._latches.add(reason or 'stop')
 
-    def clear(self) -> None:
-        """Let calls run again."""
+    def clear(self, reason: str = '') -> None:
+        """Take back what was latched for ``reason``, or everything; other latches stay."""
         with self._lock:
-            self._latched = ''
+            if reason:
+                self._latches.discard(reason)
+            else:
+                self._latches.clear()
 
     @contextmanager
     def admit(self, name: str, allowed: frozenset[str], count: bool = True) -> Iterator[None]:
@@ -73,8 +77,9 @@ class Guard:
                     del self._holders[group]
 
     def _decide(self, name: str, allowed: frozenset[str]) -> str | None:
-        if self._latched:
-            raise Denied('stop', f'a stop is latched ({self._latched}); clear it first')
+        if self._latches:
+            why = ', '.join(sorted(self._latches))
+            raise Denied('stop', f'a stop is latched ({why}); clear it first')
         if name not in self._rules:
             raise Denied('unknown', f'there is no tool named {name!r}')
         if name not in allowed:

@@ -12,10 +12,10 @@ import pytest
 
 pytest.importorskip('mujoco', reason='mujoco, the physics of the headless robot, is not there')
 
+from launch import LaunchDescription
 from nemotron_msgs.action import ExecuteCommand
 from std_srvs.srv import Trigger
 
-from launch import LaunchDescription
 from nemotron_ros.bridge.waiting import until_true
 from nemotron_ros.cancel import CancelToken
 from nemotron_ros.sim.referee import Truth, distance_m, turned_rad

@@ -9,6 +9,7 @@ from typing import Any
 
 import launch_pytest
 import pytest
+from launch import LaunchContext, LaunchDescription
 from lifecycle_msgs.msg import State
 from lifecycle_msgs.srv import GetState
 from nemotron_msgs.action import ExecuteCommand
@@ -17,7 +18,6 @@ from rclpy.action import ActionClient
 from rclpy.parameter import parameter_value_to_python
 from servers import VelocityLog
 
-from launch import LaunchContext, LaunchDescription
 from nemotron_ros.bridge.waiting import until_true
 from nemotron_ros.cancel import CancelToken
 from nemotron_ros.parameters import Parameters

@@ -223,12 +223,52 @@ def test_calls_have_a_limit() -> None:
     assert len(flood.recorder.calls) <= 3
 
 
+def test_calls_over_the_limit_are_told() -> None:
+    robot = Robot([DRIVE], [SAY, TURN], limits=Limits(max_calls=2))
+    outcome = robot.do()
+    assert (outcome.status, robot.names()) == (CommandStatus.NOT_DONE, ['drive'])
+    assert '2 more calls (say, turn) are over the limit of 2' in outcome.error
+
+
+def test_a_model_that_never_answers_has_not_done_it() -> None:
+    robot = Robot([DRIVE], [TURN], [BACK], limits=Limits(max_turns=2))
+    outcome = robot.do()
+    assert (outcome.status, outcome.error) == (CommandStatus.NOT_DONE, 'no answer after 2 turns')
+
+
+def test_a_model_that_says_nothing_has_not_done_it() -> None:
+    outcome = Robot([]).do()
+    assert (outcome.status, outcome.error) == (CommandStatus.NOT_DONE, 'the model said nothing')
+    assert Robot([DRIVE], []).do().status is CommandStatus.SUCCEEDED
+
+
 def test_a_model_that_repeats_itself_moves_the_robot_no_further() -> None:
     robot = Robot(*[[DRIVE]] * 9)
     outcome = robot.do()
-    assert len(robot.recorder.calls) < 3
-    assert len(robot.engine.requests) <= 3
-    assert outcome.status in (CommandStatus.SUCCEEDED, CommandStatus.NOT_DONE)
+    assert (robot.names(), len(robot.engine.requests)) == (['drive'], 3)
+    assert outcome.status is CommandStatus.NOT_DONE
+    assert 'again and again' in outcome.error
+
+
+def test_a_model_that_repeats_itself_once_may_find_its_way() -> None:
+    robot = Robot([DRIVE], [DRIVE], [DONE])
+    outcome = robot.do()
+    assert robot.names() == ['drive']
+    assert statuses(outcome) == [('drive', Status.SUCCEEDED), ('drive', Status.NOT_RUN)]
+    assert outcome.status is CommandStatus.SUCCEEDED
+    assert 'in the turn before' in robot.told()[-1].content
+
+
+def test_what_comes_after_a_repeated_call_is_run() -> None:
+    robot = Robot([DRIVE, TURN], [DRIVE, TURN, SAY], [DONE])
+    assert robot.do().status is CommandStatus.SUCCEEDED
+    assert robot.names() == ['drive', 'turn', 'say']
+
+
+def test_the_same_call_after_another_one_is_no_repetition() -> None:
+    robot = Robot([DRIVE], [TURN], [DRIVE], [TURN], [DONE])
+    assert robot.do().status is CommandStatus.SUCCEEDED
+    assert robot.names() == ['drive', 'turn', 'drive', 'turn']
 
 
 def test_the_same_call_with_its_arguments_in_another_order_is_the_same() -> None:
@@ -348,6 +388,42 @@ def test_a_robot_that_raises_is_a_call_that_fails() -> None:
     assert (statuses(outcome), outcome.status) == (
         [('drive', Status.FAILED)], CommandStatus.NOT_DONE,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ('turns', 'act'),
+    [
+        ([[DRIVE, BACK], [DONE]], failing('drive')),
+        ([[DRIVE], [BACK], [DONE]], lambda name, _: next(FIRST_FAILS)),
+        ([[TOO_FAR, TURN], [DRIVE], [DONE]], failing()),
+    ],
+    ids=['rest not run', 'failed, then another succeeded', 'one was never run'],
+)
+def test_what_was_not_made_good_counts(turns: list[Turn], act: Act) -> None:
+    assert Robot(*turns, act=act).do().status is CommandStatus.NOT_DONE
+
+
+FIRST_FAILS = iter([ToolResult(Status.FAILED, None, 'stuck'), ToolResult(Status.SUCCEEDED)])
+
+
+def test_an_outcome_is_owed_whatever_goes_wrong() -> None:
+    robot = Robot([DRIVE], [ValueError('x')])
+    outcome = robot.do()
+    assert (outcome.status, statuses(outcome)) == (
+        CommandStatus.ENGINE_FAILED, [('drive', Status.SUCCEEDED)],
+    )  # fmt: skip
+    assert 'ValueError: x' in outcome.error
+    assert robot.events[-1].phase is Phase.DONE
+
+
+def test_an_outcome_is_owed_when_nobody_hears_of_it() -> None:
+    def deaf(event: Event) -> None:
+        raise RuntimeError('gone')
+
+    robot = Robot([DRIVE])
+    outcome = robot.agent.execute(Command('id', 'go'), CancelToken(LONG_S), deaf)
+    assert outcome.status is CommandStatus.ENGINE_FAILED
+    assert robot.names() == []
 
 
 def test_an_engine_that_fails_is_told_with_what_was_done_before() -> None:
@@ -533,6 +609,24 @@ def test_after_a_stop_word_the_next_command_moves_again() -> None:
     robot.do('stop')
     assert robot.do('go').status is CommandStatus.SUCCEEDED
     assert robot.names() == ['drive']
+
+
+def test_a_stop_word_does_not_undo_a_stop_from_elsewhere() -> None:
+    robot = Robot([DRIVE], [DONE], [BACK], [DONE])
+    robot.agent.stop()
+    assert robot.do('stop').status is CommandStatus.SUCCEEDED
+    assert robot.do('go').status is CommandStatus.NOT_DONE
+    assert robot.names() == []
+    robot.agent.resume()
+    assert robot.do('go').status is CommandStatus.SUCCEEDED
+
+
+@pytest.mark.parametrize('options', [{'allowed_tools': ('fly',)}, {'allowed_tools': ()}])
+def test_a_stop_is_never_a_bad_command(options: dict[str, Any]) -> None:
+    robot = Background([DRIVE])
+    first = robot.begin()
+    assert robot.do('stop ' * 500, **options).status is CommandStatus.SUCCEEDED
+    assert first().status is CommandStatus.STOPPED
 
 
 def test_a_stop_from_elsewhere_stays() -> None:

@@ -23,12 +23,14 @@ ALLOWED = {
     'agent': {'chat', 'engine', 'events', 'tools', 'bridge'},
     'bringup': set(),
     'parameters': set(),
-    'sim': {'bringup'},
+    'spinning': set(),
+    'sim': {'spinning'},
     'node': {
-        'agent', 'bridge', 'bringup', 'chat', 'engine', 'events', 'parameters', 'tools',
+        'agent', 'bridge', 'bringup', 'chat', 'engine', 'events', 'parameters', 'spinning',
+        'tools',
     },
     'cli': {
-        'agent', 'bridge', 'bringup', 'chat', 'engine', 'events', 'sim', 'tools',
+        'agent', 'bridge', 'bringup', 'chat', 'engine', 'events', 'sim', 'spinning', 'tools',
     },
 }  # fmt: skip
 WITHOUT_ROS = {'cancel', 'chat', 'engine', 'events', 'tools', 'agent'}

@@ -123,8 +123,8 @@ def number_bounds(schema: Mapping[str, Any], integer: bool) -> dict[str, Any]:
     """
     edges = [edge for key in (*_LEAST, *_GREATEST) if (edge := _edge(schema, key)) is not None]
     wide = {
-        'minimum': math.floor(min(-_MAX_NUMBER, *edges, 0)),
-        'maximum': math.ceil(max(_MAX_NUMBER, *edges, 0)),
+        'minimum': math.floor(min([Fraction(-_MAX_NUMBER), *edges])),
+        'maximum': math.ceil(max([Fraction(_MAX_NUMBER), *edges])),
     }
     if integer:
         return wide

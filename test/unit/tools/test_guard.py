@@ -169,7 +169,12 @@ def test_a_stop_stays_until_it_is_cleared(guard: Guard, clock: Clock) -> None:
     with pytest.raises(Denied, match='somebody fell'), guard.admit('get_battery', ALL):
         pass
     guard.latch('')
+    assert guard.latched == 'somebody fell, stop'
+    guard.clear('somebody fell')
     assert guard.latched == 'stop'
+    with pytest.raises(Denied, match='stop'), guard.admit('get_battery', ALL):
+        pass
+    guard.latch('somebody fell')
     guard.clear()
     assert (guard.latched, ask(guard, 'drive')) == ('', '')
 
