@@ -13,7 +13,7 @@ from nemotron_ros.bridge.publish import publish
 from nemotron_ros.bridge.read import read
 from nemotron_ros.bridge.service import call_service
 from nemotron_ros.cancel import CancelToken
-from nemotron_ros.tools.model import CallService, Publish, Read, Tool, ToolFile
+from nemotron_ros.tools.model import CallService, Publish, Read, SendGoal, Tool, ToolFile
 from nemotron_ros.tools.result import ToolResult
 
 
@@ -23,6 +23,13 @@ class RosExecutor:
     def __init__(self, node: Node, tool_file: ToolFile) -> None:
         self._clients = Clients(node)
         self._tables = dict(tool_file.tables)
+        # Early, so that the servers know them by the first call: an answer to a client that
+        # its server has not discovered yet is lost.
+        for tool in tool_file.tools.values():
+            if isinstance(tool.binding, CallService):
+                self._clients.service(tool.binding.name, tool.binding.type)
+            elif isinstance(tool.binding, SendGoal):
+                self._clients.action(tool.binding.name, tool.binding.type)
 
     def execute(
         self,

@@ -26,6 +26,7 @@ LAST_EVENT_S = 0.5
 """How long the last event of a goal that has ended may still be on its way."""
 LOOK_S, LOOKS = 0.1, 10
 """How often, and how often in a row in vain, the action server is looked for."""
+ASK_AGAIN_S = 1.0
 ACTIVE = 'active'
 ENDED = frozenset(
     {GoalStatus.STATUS_SUCCEEDED, GoalStatus.STATUS_CANCELED, GoalStatus.STATUS_ABORTED}
@@ -77,8 +78,11 @@ class CommandClient:
         label = ''
         while label != ACTIVE:
             future = self._state.call_async(GetState.Request())
-            if until_done(future, ANSWER_S, budget):
+            # Asked again: a server that has not discovered this client yet loses its answer.
+            if until_done(future, ASK_AGAIN_S, budget):
                 label = future.result().current_state.label
+            else:
+                self._state.remove_pending_request(future)
             if label != ACTIVE and budget.wait(LOOK_S):
                 raise CommandError(
                     f'{self._server} is {label or "silent"} and not active; '
