@@ -19,7 +19,8 @@ MAX_RESTARTS = 5
 HEALTHY_S = 60.0
 """A server that ran for so long gets all its restarts back."""
 END_S = 5.0
-STDERR_LINES = 200
+LAST_LINES = 6
+"""Lines of standard error that are told when it dies."""
 
 
 class ServerProcess:
@@ -47,7 +48,7 @@ class ServerProcess:
         self._closing = False
         self._failure = ''
         self._generation = 0
-        self._stderr: deque[str] = deque(maxlen=STDERR_LINES)
+        self._stderr: deque[str] = deque(maxlen=LAST_LINES)
         self._watcher: threading.Thread | None = None
 
     @property
@@ -105,8 +106,7 @@ class ServerProcess:
 
     def last_words(self) -> str:
         """Return the end of what the child printed on standard error."""
-        lines = [line for line in self._stderr if line.strip()]
-        return ' | '.join(lines[-3:])
+        return ' | '.join(self._stderr)
 
     def close(self) -> None:
         """End the child; no process is left when this returns."""
@@ -146,38 +146,38 @@ class ServerProcess:
     def _run(self) -> str:
         """Run one child to its end; return what ended it."""
         self._stderr.clear()
+        began_s = time.monotonic()
         with self._changed:
             if self._closing:
                 return ''
-            child = subprocess.Popen(
-                self._command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-            )
+            try:
+                child = subprocess.Popen(
+                    self._command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                )
+            except OSError as error:
+                return f'the server can not be started: {error}'
             self._child = child
-        assert child.stdin
-        assert child.stdout
-        assert child.stderr
+            assert child.stdin
+            assert child.stdout
+            assert child.stderr
+            with suppress(BrokenPipeError):
+                child.stdin.write(self._settings.encode() + b'\n')
+                child.stdin.flush()
         reader = threading.Thread(target=self._keep, args=(child.stderr,), daemon=True)
         reader.start()
         timer = threading.Timer(self._start_timeout_s, child.kill)
         timer.start()
+        ready = False
         try:
-            try:
-                child.stdin.write(self._settings.encode() + b'\n')
-                child.stdin.flush()
-            except BrokenPipeError:
-                pass
-            ready = child.stdout.readline().strip() == b'ready'
-            timed_out = not timer.is_alive()
-            timer.cancel()
-            if ready:
-                with self._changed:
-                    self._ready = True
-                    self._generation += 1
-                    self._changed.notify_all()
-                self._on_state(EngineState.READY, 'the server is ready')
+            # To its end, whatever it prints: a full pipe would stop the child.
+            for line in child.stdout:
+                if not ready and line.strip() == b'ready':
+                    ready = True
+                    timer.cancel()
+                    self._tell_ready()
             code = child.wait()
         finally:
             timer.cancel()
@@ -187,14 +187,23 @@ class ServerProcess:
                 self._changed.notify_all()
             reader.join(END_S)
             for pipe in (child.stdin, child.stdout, child.stderr):
-                pipe.close()
-        if timed_out and not ready:
+                with suppress(BrokenPipeError):
+                    pipe.close()
+        if not ready and time.monotonic() - began_s >= self._start_timeout_s:
             return f'the server was not ready within {self._start_timeout_s:g} s'
-        return f'the server ended with code {code}: {self.last_words()}'
+        return ': '.join(filter(None, (f'the server ended with code {code}', self.last_words())))
+
+    def _tell_ready(self) -> None:
+        with self._changed:
+            self._ready = True
+            self._generation += 1
+            self._changed.notify_all()
+        self._on_state(EngineState.READY, 'the server is ready')
 
     def _keep(self, stderr: IO[bytes]) -> None:
         for line in stderr:
-            self._stderr.append(line.decode(errors='replace').rstrip())
+            if line.strip():
+                self._stderr.append(line.decode(errors='replace').strip())
 
     def _wake(self) -> None:
         with self._changed:
