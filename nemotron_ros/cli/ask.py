@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Send the command; Ctrl-C cancels it, and the robot stops."""
     from nemotron_msgs.action import ExecuteCommand
 
-    from nemotron_ros.cli.client import CommandClient, CommandError
+    from nemotron_ros.client import CommandClient, CommandError
     from nemotron_ros.spinning import spinning
 
     goal = ExecuteCommand.Goal(
@@ -82,7 +82,11 @@ class _Screen:
         if event.text_delta or event.reasoning_delta:
             style = 'dim' if event.reasoning_delta else 'bold'
             self._console.print(
-                event.text_delta or event.reasoning_delta, end='', style=style, markup=False
+                event.text_delta or event.reasoning_delta,
+                end='',
+                style=style,
+                markup=False,
+                soft_wrap=True,
             )
             self._in_text = True
             return
@@ -96,6 +100,8 @@ class _Screen:
             self._result(event.call[0])
 
     def _result(self, call: Any) -> None:
+        from nemotron_ros.client import status_name
+
         result = call.result
         good = result.status == result.STATUS_SUCCEEDED
         mark, style = ('✓', 'green') if good else ('✗', 'red')
@@ -108,6 +114,8 @@ class _Screen:
 
 
 def _print_result(result: Any) -> None:
+    from nemotron_ros.client import status_name
+
     console = Console(highlight=False)
     good = result.status == result.STATUS_SUCCEEDED
     console.print(
@@ -122,11 +130,3 @@ def _print_json(message: Any) -> None:
     from nemotron_ros.bridge.convert import to_json
 
     print(json.dumps(to_json(message), ensure_ascii=False), flush=True)
-
-
-def status_name(message: Any) -> str:
-    """Return the name of the constant that a message's ``status`` holds, in lower case."""
-    for name in dir(type(message)):
-        if name.startswith('STATUS_') and getattr(type(message), name) == message.status:
-            return name[len('STATUS_') :].lower()
-    return str(message.status)

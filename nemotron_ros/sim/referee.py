@@ -11,6 +11,7 @@ from typing import Any
 DISTANCE_M = 0.12
 ANGLE_RAD = math.radians(8)
 STILL_M = 0.03
+STILL_RAD = 0.05
 MOTIONS = ('drive', 'turn', 'go_to', 'pick_up', 'dock')
 
 
@@ -63,6 +64,11 @@ def distance_m(a: Truth, b: Truth) -> float:
 def turned_rad(before: Truth, after: Truth) -> float:
     """Return the change of heading, anticlockwise positive, in (-pi, pi]."""
     return math.remainder(after.yaw - before.yaw, math.tau)
+
+
+def is_still(before: Truth, after: Truth) -> bool:
+    """Whether it stands where it stood, with the heading that it had."""
+    return distance_m(before, after) < STILL_M and abs(turned_rad(before, after)) < STILL_RAD
 
 
 def disagreements(

@@ -23,7 +23,7 @@ from std_srvs.srv import Trigger
 
 from nemotron_ros.bridge.waiting import until_done, until_true
 from nemotron_ros.cancel import CancelToken
-from nemotron_ros.cli.client import CommandClient, CommandError
+from nemotron_ros.client import CommandClient, CommandError
 from nemotron_ros.node import NemotronNode
 
 FIXTURES = Path(__file__).resolve().parent.parent / 'fixtures'

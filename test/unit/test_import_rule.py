@@ -24,13 +24,15 @@ ALLOWED = {
     'bringup': set(),
     'parameters': set(),
     'spinning': set(),
+    'client': {'bridge'},
     'sim': {'spinning'},
+    'demo': {'bridge', 'bringup', 'chat', 'client', 'sim', 'tools'},
     'node': {
         'agent', 'bridge', 'bringup', 'chat', 'engine', 'events', 'parameters', 'spinning',
         'tools',
     },
     'cli': {
-        'agent', 'bridge', 'bringup', 'chat', 'engine', 'events', 'sim', 'spinning', 'tools',
+        'bridge', 'bringup', 'client', 'demo', 'engine', 'spinning', 'tools',
     },
 }  # fmt: skip
 WITHOUT_ROS = {'cancel', 'chat', 'engine', 'events', 'tools', 'agent'}

@@ -162,3 +162,11 @@ def _cancel_if_ended(future: Any, cancel: CancelToken) -> None:
     handle = future.result()
     if cancel.ended and handle is not None and handle.accepted:
         handle.cancel_goal_async()
+
+
+def status_name(message: Any) -> str:
+    """Return the name of the constant that a message's ``status`` holds, in lower case."""
+    for name in dir(type(message)):
+        if name.startswith('STATUS_') and getattr(type(message), name) == message.status:
+            return name[len('STATUS_') :].lower()
+    return str(message.status)
