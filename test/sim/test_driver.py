@@ -94,10 +94,13 @@ def test_stops_before_what_is_in_the_way():
 
 def test_drives_on_when_the_way_is_free_again():
     robot, driver = crate_on_the_way()
-    drive(robot, driver, 6.0)
-    assert robot.twist == pytest.approx((0.0, 0.0), abs=0.005)
-    assert driver.state is Driving.DRIVING
-    robot._model.geom('crate').pos[2] = 5.0
+    crate = robot._model.geom('crate')
+    # Twice it waits, each time for less than it takes to give up.
+    for seconds, further_m in ((6.0, 0.6), (4.5, 9.0)):
+        drive(robot, driver, seconds)
+        assert driver.state is Driving.DRIVING
+        assert robot.twist == pytest.approx((0.0, 0.0), abs=0.005)
+        crate.pos[0] += further_m
     assert drive(robot, driver) is Driving.ARRIVED
     assert robot.collisions == 0
 

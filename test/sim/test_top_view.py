@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import combinations, pairwise
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from PIL import Image
 from nemotron_ros.sim.driver import Driver
 from nemotron_ros.sim.robot import Robot
 from nemotron_ros.sim.top_view import FLOOR, MARGIN_M, WIDTH_PX, _Plan, draw
-from nemotron_ros.sim.world import ROBOT_RADIUS_M, flat
+from nemotron_ros.sim.world import GRIPPER_M, ROBOT_RADIUS_M, flat
 
 Colour = tuple[int, int, int]
 
@@ -116,20 +117,30 @@ def spots(monkeypatch) -> Iterator[dict[str, tuple[float, float]]]:
     [
         (-1.5, 2.1, math.pi / 2),
         (-1.5, 2.1, 0.0),
+        (1.73, 2.2, math.pi),
         (2.4, -2.5, -math.pi / 2),
         (-3.6, 0.1, math.pi),
         (3.6, -2.6, 0.0),
         (-0.1, -2.4, math.pi / 2),
     ],
-    ids=['before the book', 'beside the book', 'dock', 'west wall', 'south-east', 'ball'],
+    ids=[
+        'before the book',
+        'beside the book',
+        'beside the cup',
+        'dock',
+        'west wall',
+        'south-east',
+        'ball',
+    ],
 )
 def test_names_are_not_hidden_by_what_is_near(pose, spots, tmp_path):
-    robot = robot_at(-0.1, -2.5, math.pi / 2)
-    assert robot.close_gripper() == 'ball'
-    # As if it had carried the ball there.
     x, y, yaw = pose
-    robot._data.qpos[:3] = x - robot.world.start.x, y - robot.world.start.y, yaw
-    move(robot, 0.0, 0.0, 1.0)
+    held_at = {'x': x + GRIPPER_M * math.cos(yaw), 'y': y + GRIPPER_M * math.sin(yaw)}
+    cup, ball, book = flat().things
+    world = replace(flat(), things=(cup, replace(ball, **held_at), book))
+    robot = robot_at(*pose, world)
+    robot.close_gripper()
+    move(robot, 0.0, 0.0, 0.5)
     draw(robot, tmp_path / 'top.png')
     names = {name: spots[name] for name in ('cup', 'ball', 'book', 'dock')}
     for (a, at_a), (b, at_b) in combinations(names.items(), 2):

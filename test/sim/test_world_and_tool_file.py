@@ -7,11 +7,13 @@ from dataclasses import asdict
 from itertools import pairwise
 
 import pytest
+from flat_robot import robot_at
 
 from nemotron_ros.bringup import config_path
-from nemotron_ros.sim.robot import BEAMS, MAX_SPEED_MPS, MAX_TURN_RADPS, Robot
+from nemotron_ros.sim.robot import MAX_SPEED_MPS, MAX_TURN_RADPS
 from nemotron_ros.sim.route import is_free
 from nemotron_ros.sim.world import flat
+from nemotron_ros.tools.templates import evaluate
 from nemotron_ros.tools.tool_file import load
 
 TOOL_FILE = load(config_path('tools', 'headless_robot.yaml'))
@@ -75,10 +77,10 @@ def test_names_are_unique():
     assert all(a != b for a, b in pairwise(names))
 
 
-def test_look_ahead_reads_the_beams_before_the_robot():
-    # The tool takes eight beams on either side of the middle one.
-    assert '(ranges | length) // 2' in config_path('tools', 'headless_robot.yaml').read_text()
-    robot = Robot()
-    ahead = robot.scan()[BEAMS // 2]
-    cabinet = next(box for box in flat().furniture if box.name == 'cabinet')
-    assert ahead == pytest.approx(cabinet.x - cabinet.half_x - robot.pose.x, abs=0.01)
+@pytest.mark.parametrize(('yaw', 'metres'), [(0.0, 1.32), (-math.pi / 2, 1.75), (0.6, 1.84)])
+def test_look_ahead_tells_what_is_before_the_robot(yaw, metres):
+    # The cabinet is before it, the south wall on its right; turned somewhat to the left, a
+    # cone of sixteen degrees to either side no longer sees the cabinet, but the wall.
+    ranges = robot_at(2.2, -1.2, yaw).scan().tolist()
+    told = evaluate(TOOL_FILE.tools['look_ahead'].binding.value, {'ranges': ranges})
+    assert told == pytest.approx(metres, abs=0.02)
