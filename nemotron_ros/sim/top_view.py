@@ -17,6 +17,8 @@ WIDTH_PX = 1200
 SCALE = 2
 """It is drawn so many times larger and scaled down, for smooth edges."""
 MARGIN_M = 0.25
+NAME_M = 0.22
+"""How far from the middle of a thing's name another one would be too near."""
 FLOOR = (245, 241, 232)
 INK = (38, 50, 56)
 WHITE = (255, 255, 255)
@@ -105,7 +107,7 @@ def _dock_label(world: World) -> tuple[float, float]:
 def _things(plan: _Plan, robot: Robot) -> None:
     """Draw each thing, with its name where there is room for it: below it, if possible."""
     world, things = robot.world, robot.things()
-    taken = [(robot.pose.x, robot.pose.y, ROBOT_RADIUS_M), (*_dock_label(world), 0.17)]
+    taken = [(robot.pose.x, robot.pose.y, ROBOT_RADIUS_M), (*_dock_label(world), NAME_M)]
     taken += [(x, y, 0.08) for x, y in things.values()]
     for thing in world.things:
         x, y = things[thing.name]
@@ -120,7 +122,7 @@ def _things(plan: _Plan, robot: Robot) -> None:
 
     for name, (x, y) in things.items():
         spot = max(((x, y - 0.2), (x, y + 0.2), (x + 0.33, y), (x - 0.33, y)), key=room_m)
-        taken.append((*spot, 0.1))
+        taken.append((*spot, NAME_M))
         plan.text(*spot, name, 0.15, INK)
 
 
