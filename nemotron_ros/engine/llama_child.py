@@ -7,10 +7,14 @@ the parent closed it or died, the process ends at once.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
 import sys
+from pathlib import Path
+
+WARNINGS = 2
 
 
 def main() -> None:
@@ -18,6 +22,7 @@ def main() -> None:
     # Ctrl-C in a terminal reaches the whole group; the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     settings = json.loads(sys.stdin.buffer.readline())
+    _end_with_input()
     import xllamacpp
 
     params = xllamacpp.CommonParams()
@@ -31,12 +36,28 @@ def main() -> None:
     params.n_parallel = 1
     params.cpuparams.n_threads = settings['threads']
     params.cpuparams_batch.n_threads = settings['threads']
-    server = xllamacpp.Server(params)
+    params.verbosity = WARNINGS
+    # One that was killed leaves its socket behind, and nobody else could use the name.
+    Path(settings['socket']).unlink(missing_ok=True)
+    try:
+        server = xllamacpp.Server(params)
+    except RuntimeError:
+        sys.exit(1)  # its log has said why
     print('ready', flush=True)
-    while sys.stdin.buffer.read(4096):
+    while server and sys.stdin.buffer.read(4096):
         pass
     # Interpreter shutdown would wait for the request in hand.
-    os._exit(0 if server is not None else 1)
+    os._exit(0)
+
+
+def _end_with_input() -> None:
+    """Have the kernel end this process when its input closes, even while it loads the model.
+
+    The signal for that, SIGIO, ends a process that has made no other arrangement.
+    """
+    flags = fcntl.fcntl(sys.stdin, fcntl.F_GETFL)
+    fcntl.fcntl(sys.stdin, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(sys.stdin, fcntl.F_SETFL, flags | os.O_ASYNC)
 
 
 if __name__ == '__main__':

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import re
 import secrets
 import shutil
 import socket
@@ -12,7 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Generator
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,17 +75,17 @@ class LlamaCppEngine:
         self._process: ServerProcess | None = None
         self._client: httpx.Client | None = None
         self._format: Format | None = None
-        self._warm: ChatRequest | None = None
+        self._end = ''
 
     @property
     def pid(self) -> int | None:
         """Process id of the server; None while there is none."""
-        return None if self._process is None else self._process.pid
+        process = self._process
+        return None if process is None else process.pid
 
     def open(self, warm: ChatRequest, progress: Progress) -> ModelInfo:
         """Start the server, and have it read what every prompt begins with."""
         check(self._path)
-        self._folder = private_folder()
         try:
             return self._open(warm, progress)
         except BaseException:
@@ -92,7 +93,23 @@ class LlamaCppEngine:
             raise
 
     def _open(self, warm: ChatRequest, progress: Progress) -> ModelInfo:
-        address = os.path.join(self._folder, 'server.sock')
+        progress(0.0, f'loading {self._path.name}')
+        # At once, so that a close() at any time finds all of it.
+        with self._lock:
+            self._folder = private_folder()
+            process, client = self._process, self._client = self._server(self._folder)
+        process.start()
+        properties = _properties(client)
+        self._format = format_for(properties['chat_template'])
+        self._end = properties['eos_token']
+        self._read_opening(warm, progress)
+        progress(1.0, 'ready')
+        context_tokens = properties['default_generation_settings']['n_ctx']
+        return ModelInfo('llama_cpp', self._path.name, context_tokens)
+
+    def _server(self, folder: str) -> tuple[ServerProcess, httpx.Client]:
+        """Return the server, not started yet, and what speaks to it."""
+        address = os.path.join(folder, 'server.sock')
         key = secrets.token_urlsafe(24)
         settings = {
             'model': str(self._path.resolve()),
@@ -103,46 +120,36 @@ class LlamaCppEngine:
             'threads': self._threads,
         }
         command = [sys.executable, '-m', 'nemotron_ros.engine.llama_child']
-        self._warm = warm
-        self._process = ServerProcess(
-            command, json.dumps(settings), self._start_timeout_s, self._tell_state
+        process = ServerProcess(
+            command, json.dumps(settings), self._start_timeout_s, self._on_state
         )
-        progress(0.0, f'loading {self._path.name}')
-        self._process.start()
-        self._client = httpx.Client(
-            transport=httpx.HTTPTransport(uds=address),
+        client = httpx.Client(
+            transport=httpx.HTTPTransport(
+                uds=address,
+                # The server hangs up on kept connections when it likes; a new one costs nothing.
+                limits=httpx.Limits(max_keepalive_connections=0),
+            ),
             base_url='http://llama.cpp',
             headers={'Authorization': f'Bearer {key}'},
             timeout=httpx.Timeout(IDLE_S, connect=CONNECT_S),
-            # The server hangs up on kept connections when it likes; a new one costs nothing here.
-            limits=httpx.Limits(max_keepalive_connections=0),
         )
-        properties = self._client.get('/props').raise_for_status().json()
-        self._format = format_for(properties.get('chat_template', ''))
-        progress(0.5, 'reading the prompt')
-        self._read_opening(progress)
-        progress(1.0, 'ready')
-        return ModelInfo('llama_cpp', self._path.name, self._context_tokens)
+        return process, client
 
-    def _read_opening(self, progress: Progress) -> None:
+    def _read_opening(self, warm: ChatRequest, progress: Progress) -> None:
         """Have the server read the opening, so that the first command need not wait for it."""
-        assert self._warm is not None
-        request = replace(self._warm, max_tokens=1)
-        token = CancelToken(WARM_S)
-        body = self._body(request)
+        progress(0.5, 'reading the prompt')
+        body = self._body(replace(warm, max_tokens=1))
         body.pop('grammar', None)
-        for chunk in self._chunks(body, token):
+        for chunk in self._chunks(body, CancelToken(WARM_S)):
             part = chunk.get('prompt_progress')
             if part:
                 progress(0.5 + 0.5 * part['processed'] / part['total'], 'reading the prompt')
 
     def stream(self, request: ChatRequest, cancel: CancelToken) -> Generator[Delta, None, None]:
         """Yield the deltas of one turn; see :class:`Engine`."""
-        process, form = self._process, self._format
-        if process is None or form is None:
+        form = self._format
+        if form is None:
             raise EngineError('the engine is not open')
-        if not process.wait_ready(cancel):
-            return
         parser = form.parser(request.tools, request.thinking)
         meter = _Meter()
         stopped_by = ''
@@ -162,7 +169,7 @@ class LlamaCppEngine:
             raise OutputError(f"the model's output can not be used: {error}") from error
         yield meter.usage()
         if stopped_by == 'length':
-            raise OutputError(f'the answer was cut off after {request.max_tokens} tokens')
+            raise OutputError(f'the answer was cut off after {meter.completion} tokens')
 
     def close(self) -> None:
         """End the server and free everything."""
@@ -177,9 +184,6 @@ class LlamaCppEngine:
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _tell_state(self, state: EngineState, text: str) -> None:
-        self._on_state(state, text)
-
     def _body(self, request: ChatRequest) -> dict[str, Any]:
         form = self._format
         assert form is not None
@@ -187,7 +191,7 @@ class LlamaCppEngine:
         return {
             'messages': list(prompt.messages),
             'chat_template_kwargs': prompt.template_kwargs,
-            'grammar': form.grammar(request.tools, request.thinking),
+            'grammar': _ending(form.grammar(request.tools, request.thinking), self._end),
             'reasoning_format': 'none',
             'max_tokens': request.max_tokens,
             'temperature': request.temperature,
@@ -203,10 +207,21 @@ class LlamaCppEngine:
         self, body: dict[str, Any], cancel: CancelToken
     ) -> Generator[dict[str, Any], None, None]:
         """Yield the parsed chunks of a streamed answer, until it or ``cancel`` ends."""
-        client, process = self._client, self._process
-        if client is None or process is None:
-            raise EngineError('the engine is closed')
+        try:
+            yield from self._ask(body, cancel)
+        except _DiedBefore:
+            yield from self._ask(body, cancel)
+
+    def _ask(
+        self, body: dict[str, Any], cancel: CancelToken
+    ) -> Generator[dict[str, Any], None, None]:
+        process, client = self._process, self._client
+        if process is None or client is None:
+            raise EngineError('the engine is not open')
+        if not process.wait_ready(cancel):
+            return
         generation = process.generation
+        died: type[EngineDied] = _DiedBefore
         exchange = _Exchange(client, body)
         forget = cancel.on_cancel(exchange.abandon)
         exchange.start()
@@ -215,21 +230,26 @@ class LlamaCppEngine:
                 item = exchange.next(min(cancel.remaining_s(), 1.0))
                 if cancel.ended or item is _END:
                     return
-                if isinstance(item, httpx.HTTPError):
+                if isinstance(item, EngineError):
+                    raise item
+                if isinstance(item, Exception):
+                    if self._process is not process:
+                        raise EngineError('the engine was closed while it answered') from item
                     if process.is_dead(generation, 1.0):
-                        raise EngineDied(
+                        raise died(
                             'the engine died while it answered; it is being started again'
                         ) from item
                     raise EngineError(f'the engine does not answer: {item!r}') from item
-                if isinstance(item, Exception):
-                    raise item
                 if item is not None:
-                    if 'error' in item:
-                        raise EngineError(_reason(item['error']))
+                    died = EngineDied
                     yield item
         finally:
             forget()
             exchange.abandon()
+
+
+class _DiedBefore(EngineDied):
+    """It had died unnoticed, or died before it said anything: its successor can be asked."""
 
 
 _END = object()
@@ -275,19 +295,20 @@ class _Exchange:
                     if self._abandoned.is_set():
                         return
                 if response.status_code != 200:
-                    error = json.loads(response.read()).get('error', {})
-                    self._items.put(EngineError(_reason(error)))
-                    return
+                    raise EngineError(_reason(json.loads(response.read())['error']))
                 for line in response.iter_lines():
                     if self._abandoned.is_set():
                         return
-                    if line.startswith('data: ') and line != 'data: [DONE]':
-                        self._items.put(json.loads(line[len('data: ') :]))
-            self._items.put(_END)
-        except httpx.HTTPError as error:
-            self._items.put(error)
+                    if line == 'data: [DONE]':
+                        return self._items.put(_END)
+                    if line.startswith('data: '):
+                        chunk = json.loads(line[len('data: ') :])
+                        if 'error' in chunk:
+                            raise EngineError(_reason(chunk['error']))
+                        self._items.put(chunk)
+                raise EngineError('the engine left its answer without an end')
         except Exception as error:  # whatever it is, the one who waits must learn of it
-            self._items.put(EngineError(f'the engine sent what can not be read: {error!r}'))
+            self._items.put(error)
         finally:
             with self._lock:
                 self._socket = None
@@ -300,7 +321,6 @@ class _Meter:
     prompt: int = 0
     cached: int = 0
     completion: int = 0
-    seen: dict[str, Any] = field(default_factory=dict)
 
     def read(self, chunk: dict[str, Any]) -> None:
         usage = chunk.get('usage')
@@ -313,6 +333,27 @@ class _Meter:
 
     def usage(self) -> UsageDelta:
         return UsageDelta(self.prompt, self.cached, self.completion)
+
+
+def _properties(client: httpx.Client) -> dict[str, Any]:
+    try:
+        properties: dict[str, Any] = client.get('/props').raise_for_status().json()
+    except (httpx.HTTPError, RuntimeError) as error:  # the latter if it has been closed
+        raise EngineError(f'the engine does not tell its properties: {error!r}') from error
+    return properties
+
+
+def _ending(grammar: str, end: str) -> str:
+    """Let what keeps a grammar end with the model's own end of turn.
+
+    The server lets it end with what it takes for that, and takes another token for
+    it in some models: those could not stop calling tools.
+    """
+    if not re.fullmatch(r'<[^<>\s]+>', end):
+        return grammar
+    head, start, answer = grammar.partition('\nstart: ')
+    first, _, rest = answer.partition('\n')
+    return f'{head}{start}({first}) {end}?\n{rest}'
 
 
 def _delta(piece: Piece) -> Delta:

@@ -31,7 +31,13 @@ def leaning(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..
     """Return a maker of models that often write some of the special tokens, or never."""
     folder = tmp_path_factory.mktemp('leaning models')
 
-    def make(name: str, *, often: tuple[str, ...] = (), never: tuple[str, ...] = ()) -> Path:
+    def make(
+        name: str,
+        *,
+        often: tuple[str, ...] = (),
+        never: tuple[str, ...] = (),
+        misjudged_end: str = '',
+    ) -> Path:
         path = folder / f'{name}.gguf'
         path.write_bytes(tiny.read_bytes())
         reader = gguf.GGUFReader(path, 'r+')
@@ -39,6 +45,9 @@ def leaning(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..
         for tokens, factor in ((often, 4), (never, 0)):
             for token in tokens:
                 output.data[tiny_nemotron.CONTROL.index(token)] *= np.float32(factor)
+        if misjudged_end:
+            eot = reader.fields['tokenizer.ggml.eot_token_id']
+            eot.parts[eot.data[0]][0] = tiny_nemotron.CONTROL.index(misjudged_end)
         reader.data.flush()
         return path
 
