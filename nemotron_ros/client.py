@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from action_msgs.msg import GoalStatus
@@ -12,9 +12,10 @@ from lifecycle_msgs.srv import GetState
 from nemotron_msgs.action import ExecuteCommand
 from nemotron_msgs.msg import Event
 from rclpy.action import ActionClient
-from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 
+from nemotron_ros.bridge.qos import EVENTS
 from nemotron_ros.bridge.waiting import until_done, until_true
 from nemotron_ros.cancel import CancelToken
 
@@ -57,7 +58,11 @@ class CommandClient:
         self._node = node
         self._state: Any = node.create_client(GetState, f'{server}/get_state')
         self._client: Any = ActionClient(
-            node, ExecuteCommand, self._name, callback_group=ReentrantCallbackGroup()
+            node,
+            ExecuteCommand,
+            self._name,
+            callback_group=MutuallyExclusiveCallbackGroup(),  # one event after the other
+            feedback_sub_qos_profile=EVENTS,
         )
 
     def wait_ready(self, timeout_s: float) -> None:
@@ -97,30 +102,66 @@ class CommandClient:
     ) -> ExecuteCommand.Result:
         """Send a command and wait for its outcome; cancels it when ``cancel`` ends.
 
+        :param on_event: gets every event, in order, in the calling thread. What it raises
+            cancels the command and goes on to the caller.
         :raise CommandError: if the goal is rejected or the outcome never comes.
         """
-        done, news = threading.Event(), threading.Event()
-
-        def take(message: Any) -> None:
-            event = message.feedback.event
-            on_event(event)
-            if event.phase == Event.PHASE_DONE:
-                done.set()
-                news.set()
-
-        forget = cancel.on_cancel(news.set)
+        events: SimpleQueue[Event] = SimpleQueue()
+        over = CancelToken()  # a command that nobody follows any more is not left running
+        forget = cancel.on_cancel(over.cancel)
         try:
-            accepted = self._client.send_goal_async(goal, feedback_callback=take)
-            accepted.add_done_callback(lambda future: _cancel_if_ended(future, cancel))
+            accepted = self._client.send_goal_async(
+                goal, feedback_callback=lambda message: events.put(message.feedback.event)
+            )
+            accepted.add_done_callback(lambda future: _cancel_when_over(future, over))
             if not until_done(accepted, ANSWER_S, CancelToken(ANSWER_S)):
                 raise CommandError(f'{self._name} has not answered within {ANSWER_S:g} s')
             handle = accepted.result()
             if not handle.accepted:
                 raise CommandError(f'{self._name} rejected the command; is the node active?')
             # Not before: with the result, rclpy drops the feedback that is still on its way.
-            self._follow(handle, done, news, cancel)
+            self._follow(handle, events, on_event, cancel)
+            return self._result(handle)
+        except BaseException:
+            over.cancel()
+            raise
         finally:
             forget()
+
+    def _follow(
+        self,
+        handle: Any,
+        events: SimpleQueue[Event],
+        on_event: Callable[[Event], None],
+        cancel: CancelToken,
+    ) -> None:
+        """Hand on every event to the last one, or at least to the goal's end."""
+        cancelled_s: float | None = None
+        missed = 0
+        while True:
+            now_s = time.monotonic()
+            if cancelled_s is None and cancel.ended:
+                cancelled_s = now_s
+            if cancelled_s is not None and now_s - cancelled_s > CANCEL_S:
+                raise CommandError(f'no outcome within {CANCEL_S:g} s of the cancel')
+            ended = handle.status in ENDED
+            try:
+                event = events.get(timeout=LAST_EVENT_S if ended else LOOK_S)
+            except Empty:
+                if ended:
+                    return
+                missed = 0 if self._client.server_is_ready() else missed + 1
+                if missed > LOOKS:
+                    raise CommandError(
+                        f'{self._name} went away; how the command ended is not known'
+                    ) from None
+                continue
+            missed = 0
+            on_event(event)
+            if event.phase == Event.PHASE_DONE:
+                return
+
+    def _result(self, handle: Any) -> ExecuteCommand.Result:
         finished = handle.get_result_async()
         if not until_done(finished, ANSWER_S, CancelToken(ANSWER_S)):
             raise CommandError(f'{self._name} has not told the outcome within {ANSWER_S:g} s')
@@ -130,38 +171,16 @@ class CommandClient:
         result: ExecuteCommand.Result = response.result
         return result
 
-    def _follow(
-        self, handle: Any, done: threading.Event, news: threading.Event, cancel: CancelToken
-    ) -> None:
-        """Wait for a goal's last event, or at least its end; cancel it when ``cancel`` ends."""
-        cancelled_s: float | None = None
-        missed = 0
-        while not done.is_set():
-            if handle.status in ENDED:
-                done.wait(LAST_EVENT_S)
-                return
-            now_s = time.monotonic()
-            if cancelled_s is None and cancel.ended:
-                handle.cancel_goal_async()
-                cancelled_s = now_s
-            if cancelled_s is not None and now_s - cancelled_s > CANCEL_S:
-                raise CommandError(f'no outcome within {CANCEL_S:g} s of the cancel')
-            missed = 0 if self._client.server_is_ready() else missed + 1
-            if missed > LOOKS:
-                raise CommandError(f'{self._name} went away; how the command ended is not known')
-            news.wait(LOOK_S)
-            news.clear()
-
     def close(self) -> None:
         """Free what it holds of the node."""
         self._client.destroy()
         self._node.destroy_client(self._state)
 
 
-def _cancel_if_ended(future: Any, cancel: CancelToken) -> None:
+def _cancel_when_over(future: Any, over: CancelToken) -> None:
     handle = future.result()
-    if cancel.ended and handle is not None and handle.accepted:
-        handle.cancel_goal_async()
+    if handle is not None and handle.accepted:
+        over.on_cancel(handle.cancel_goal_async)
 
 
 def status_name(message: Any) -> str:

@@ -30,6 +30,7 @@ from nemotron_ros.bridge.account import (
 )
 from nemotron_ros.bridge.check import check
 from nemotron_ros.bridge.executor import RosExecutor
+from nemotron_ros.bridge.qos import EVENTS
 from nemotron_ros.bridge.waiting import until_true
 from nemotron_ros.bringup import config_path
 from nemotron_ros.cancel import CancelToken, Cause
@@ -79,7 +80,7 @@ class NemotronNode(LifecycleNode):
         self._agent: Agent | None = None
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._engine_status = self.create_publisher(EngineStatus, '~/engine_status', latched)
-        self._events = self.create_publisher(EventMsg, '~/events', 100)
+        self._events = self.create_publisher(EventMsg, '~/events', EVENTS)
         self._action = ActionServer(
             self,
             ExecuteCommand,
@@ -88,6 +89,7 @@ class NemotronNode(LifecycleNode):
             goal_callback=self._take_goal,
             cancel_callback=self._take_cancel,
             callback_group=self._group,
+            feedback_pub_qos_profile=EVENTS,
         )
         for kind, name, callback in (
             (ListTools, '~/list_tools', self._list_tools),

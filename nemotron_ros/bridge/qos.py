@@ -8,6 +8,10 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
+EVENTS = QoSProfile(depth=4000)
+"""For the events of commands: a model may write faster than a listener reads, and the story
+has no gaps."""
+
 
 def for_subscription(node: Node, topic: str) -> QoSProfile | None:
     """Return the strongest profile that every publisher of ``topic`` can serve.
