@@ -15,7 +15,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -340,7 +339,7 @@ def test_child_ends_while_it_loads(tmp_path: Path) -> None:
         'batch_tokens': 128,
         'threads': 1,
     }
-    os.mkfifo(settings['model'])
+    os.mkfifo(settings['model'])  # whoever opens it waits for one that writes
     command = [sys.executable, '-m', 'nemotron_ros.engine.llama_child']
     environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)}
     child = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment)
@@ -348,28 +347,14 @@ def test_child_ends_while_it_loads(tmp_path: Path) -> None:
         assert child.stdin is not None
         child.stdin.write(f'{json.dumps(settings)}\n'.encode())
         child.stdin.flush()
-        with opened_pipe(Path(settings['model'])):  # it reads what never comes
-            child.stdin.close()
-            child.wait(5.0)
+        time.sleep(0.5)
+        assert child.poll() is None, 'it waits for the file'
+        child.stdin.close()
+        child.wait(5.0)
     finally:
         child.kill()
         child.wait()
         shutil.rmtree(folder)
-
-
-@contextmanager
-def opened_pipe(path: Path) -> Iterator[None]:
-    """Hold the writing end of a named pipe, once somebody reads."""
-    pipe = -1
-    until = time.monotonic() + 20.0
-    while pipe < 0:
-        try:
-            pipe = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
-        except OSError:
-            assert time.monotonic() < until, 'nobody reads'
-            time.sleep(0.01)
-    yield
-    os.close(pipe)
 
 
 # What it says
@@ -395,7 +380,7 @@ def test_a_model_can_end_its_turn_whatever_the_server_takes_for_the_end(
     engine_of: Callable[..., LlamaCppEngine], caller: Path, leaning: Callable[..., Path]
 ) -> None:
     often = ('<tool_call>', '<|im_end|>')
-    misjudged = engine_of(leaning('misjudged', often=often, misjudged_end='<unk>'), 4096)
+    misjudged = engine_of(leaning('misjudged', often=often, misjudged_end='<|im_start|>'), 4096)
     engine = engine_of(caller, 4096)
     for text in ('go', 'come here please', 'stop'):
         assert deltas(misjudged, asked(text))[:-1] == deltas(engine, asked(text))[:-1]
