@@ -34,6 +34,10 @@ def main() -> None:
     params.n_batch = settings['batch_tokens']
     params.n_ubatch = settings['batch_tokens']
     params.n_parallel = 1
+    params.slot_save_path = settings['prompts_folder']
+    # All prompts begin alike, so one is enough to go on from; the defaults are 8 GiB and 32.
+    params.cache_ram_mib = 0
+    params.n_ctx_checkpoints = 4
     params.cpuparams.n_threads = settings['threads']
     params.cpuparams_batch.n_threads = settings['threads']
     params.verbosity = WARNINGS

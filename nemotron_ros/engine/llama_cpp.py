@@ -21,7 +21,9 @@ import httpx
 
 from nemotron_ros.cancel import CancelToken
 from nemotron_ros.chat.formats.protocol import Format, FormatError, Piece, Reasoning, Text
+from nemotron_ros.chat.messages import Message
 from nemotron_ros.chat.prompt import format_for, render
+from nemotron_ros.engine import saved_prompt
 from nemotron_ros.engine.gguf_file import check
 from nemotron_ros.engine.protocol import (
     CallDelta,
@@ -40,6 +42,7 @@ from nemotron_ros.engine.protocol import (
 from nemotron_ros.engine.server_process import ServerProcess, private_folder
 
 CHAT = '/v1/chat/completions'
+COMPLETION = '/v1/completions'
 CONNECT_S = 5.0
 IDLE_S = 600.0
 WARM_S = 600.0
@@ -69,6 +72,7 @@ class LlamaCppEngine:
         self._threads = threads or max(1, (os.cpu_count() or 2) - 1)
         self._batch_tokens = batch_tokens
         self._start_timeout_s = start_timeout_s
+        self._prompts = Path()
         self._on_state = on_state
         self._lock = threading.Lock()
         self._folder = ''
@@ -76,6 +80,9 @@ class LlamaCppEngine:
         self._client: httpx.Client | None = None
         self._format: Format | None = None
         self._end = ''
+        self._opening = ''
+        self._saved = ''
+        self._warm_generation = 0
 
     @property
     def pid(self) -> int | None:
@@ -97,12 +104,18 @@ class LlamaCppEngine:
         # At once, so that a close() at any time finds all of it.
         with self._lock:
             self._folder = private_folder()
+            self._prompts = saved_prompt.prompts_folder(Path(self._folder))
             process, client = self._process, self._client = self._server(self._folder)
         process.start()
         properties = _properties(client)
         self._format = format_for(properties['chat_template'])
         self._end = properties['eos_token']
-        self._read_opening(warm, progress)
+        self._opening = self._opening_of(warm, client)
+        self._saved = saved_prompt.file_name(self._path, self._opening, self._settings())
+        if self._opening and not self._restore(client):
+            self._read_opening(progress)
+            self._save(client)
+        self._warm_generation = process.generation
         progress(1.0, 'ready')
         context_tokens = properties['default_generation_settings']['n_ctx']
         return ModelInfo('llama_cpp', self._path.name, context_tokens)
@@ -115,9 +128,9 @@ class LlamaCppEngine:
             'model': str(self._path.resolve()),
             'socket': address,
             'key': key,
-            'context_tokens': self._context_tokens,
-            'batch_tokens': self._batch_tokens,
             'threads': self._threads,
+            'prompts_folder': f'{self._prompts}{os.sep}',
+            **self._settings(),
         }
         command = [sys.executable, '-m', 'nemotron_ros.engine.llama_child']
         process = ServerProcess(
@@ -135,15 +148,50 @@ class LlamaCppEngine:
         )
         return process, client
 
-    def _read_opening(self, warm: ChatRequest, progress: Progress) -> None:
+    def _settings(self) -> dict[str, int]:
+        """Return what, beside the model, decides what comes of reading a prompt."""
+        return {'context_tokens': self._context_tokens, 'batch_tokens': self._batch_tokens}
+
+    def _opening_of(self, warm: ChatRequest, client: httpx.Client) -> str:
+        """Return the text that every prompt begins with."""
+        prompts = []
+        for text in ('A', 'B'):
+            asked = replace(warm, messages=(*warm.messages, Message('user', text)))
+            answer = _answer(client.post('/apply-template', json=self._body(asked)))
+            prompts.append(answer['prompt'])
+        return saved_prompt.shared_beginning(*prompts)
+
+    def _read_opening(self, progress: Progress) -> None:
         """Have the server read the opening, so that the first command need not wait for it."""
         progress(0.5, 'reading the prompt')
-        body = self._body(replace(warm, max_tokens=1))
-        body.pop('grammar', None)
-        for chunk in self._chunks(body, CancelToken(WARM_S)):
+        body = {'prompt': self._opening, 'n_predict': 0, 'stream': True, 'return_progress': True}
+        for chunk in self._chunks(COMPLETION, body, CancelToken(WARM_S)):
             part = chunk.get('prompt_progress')
             if part:
                 progress(0.5 + 0.5 * part['processed'] / part['total'], 'reading the prompt')
+
+    def _restore(self, client: httpx.Client) -> bool:
+        """Have the server load what an earlier one has read of the opening."""
+        path = self._prompts / self._saved
+        if not path.is_file():
+            return False
+        try:
+            _slot(client, 'restore', self._saved)
+            path.touch()
+        except (EngineError, OSError):  # damaged, or of another make: it is read again
+            return False
+        return True
+
+    def _save(self, client: httpx.Client) -> None:
+        """Have the server keep what it has read for the next start, if there is room."""
+        path = self._prompts / self._saved
+        part = f'{self._saved}.{secrets.token_hex(4)}'
+        try:
+            _slot(client, 'save', part)
+            path.with_name(part).replace(path)
+            saved_prompt.make_room(self._prompts, self._saved)
+        except (EngineError, OSError):
+            path.with_name(part).unlink(missing_ok=True)
 
     def stream(self, request: ChatRequest, cancel: CancelToken) -> Generator[Delta, None, None]:
         """Yield the deltas of one turn; see :class:`Engine`."""
@@ -154,7 +202,7 @@ class LlamaCppEngine:
         meter = _Meter()
         stopped_by = ''
         try:
-            with closing(self._chunks(self._body(request), cancel)) as chunks:
+            with closing(self._chunks(CHAT, self._body(request), cancel)) as chunks:
                 for chunk in chunks:
                     meter.read(chunk)
                     for choice in chunk.get('choices', ()):
@@ -204,16 +252,16 @@ class LlamaCppEngine:
         }
 
     def _chunks(
-        self, body: dict[str, Any], cancel: CancelToken
+        self, route: str, body: dict[str, Any], cancel: CancelToken
     ) -> Generator[dict[str, Any], None, None]:
         """Yield the parsed chunks of a streamed answer, until it or ``cancel`` ends."""
         try:
-            yield from self._ask(body, cancel)
+            yield from self._ask(route, body, cancel)
         except _DiedBefore:
-            yield from self._ask(body, cancel)
+            yield from self._ask(route, body, cancel)
 
     def _ask(
-        self, body: dict[str, Any], cancel: CancelToken
+        self, route: str, body: dict[str, Any], cancel: CancelToken
     ) -> Generator[dict[str, Any], None, None]:
         process, client = self._process, self._client
         if process is None or client is None:
@@ -221,8 +269,11 @@ class LlamaCppEngine:
         if not process.wait_ready(cancel):
             return
         generation = process.generation
+        if self._warm_generation not in (0, generation):
+            self._warm_generation = generation
+            self._restore(client)
         died: type[EngineDied] = _DiedBefore
-        exchange = _Exchange(client, body)
+        exchange = _Exchange(client, route, body)
         forget = cancel.on_cancel(exchange.abandon)
         exchange.start()
         try:
@@ -258,8 +309,9 @@ _END = object()
 class _Exchange:
     """One streamed HTTP exchange, read in a thread of its own so that it can be abandoned."""
 
-    def __init__(self, client: httpx.Client, body: dict[str, Any]) -> None:
+    def __init__(self, client: httpx.Client, route: str, body: dict[str, Any]) -> None:
         self._client = client
+        self._route = route
         self._body = body
         self._items: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._abandoned = threading.Event()
@@ -288,7 +340,7 @@ class _Exchange:
 
     def _read(self) -> None:
         try:
-            with self._client.stream('POST', CHAT, json=self._body) as response:
+            with self._client.stream('POST', self._route, json=self._body) as response:
                 with self._lock:
                     stream = response.extensions['network_stream']
                     self._socket = stream.get_extra_info('socket')
@@ -341,6 +393,24 @@ def _properties(client: httpx.Client) -> dict[str, Any]:
     except (httpx.HTTPError, RuntimeError) as error:  # the latter if it has been closed
         raise EngineError(f'the engine does not tell its properties: {error!r}') from error
     return properties
+
+
+def _answer(response: httpx.Response) -> dict[str, Any]:
+    data: dict[str, Any] = response.json()
+    if response.status_code != 200:
+        raise EngineError(_reason(data.get('error')))
+    return data
+
+
+def _slot(client: httpx.Client, action: str, name: str) -> None:
+    """Save or restore what the server has read.
+
+    :raise EngineError: if it can't.
+    """
+    try:
+        _answer(client.post(f'/slots/0?action={action}', json={'filename': name}))
+    except (httpx.HTTPError, ValueError, RuntimeError) as error:
+        raise EngineError(f'{action} of the prompt: {error!r}') from error
 
 
 def _ending(grammar: str, end: str) -> str:

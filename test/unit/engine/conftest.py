@@ -11,9 +11,20 @@ import numpy as np
 import pytest
 import tiny_nemotron
 
+from nemotron_ros.engine import saved_prompt
+
 sys.path.insert(0, str(Path(__file__).parent))
 
 LONG_CONTEXT = 1 << 16
+
+
+@pytest.fixture(autouse=True)
+def prompts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of the test's own for what engines have read, empty at first."""
+    folder = tmp_path / 'prompts'
+    folder.mkdir()
+    monkeypatch.setattr(saved_prompt, 'prompts_folder', lambda otherwise: folder)
+    return folder
 
 
 @pytest.fixture(scope='session')

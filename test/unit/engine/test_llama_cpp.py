@@ -132,6 +132,12 @@ def text_of(said: list[Delta]) -> str:
     return ''.join(delta.text for delta in said if isinstance(delta, TextDelta))
 
 
+def usage(said: list[Delta]) -> UsageDelta:
+    cost = said[-1]
+    assert isinstance(cost, UsageDelta)
+    return cost
+
+
 def reasoning_of(said: list[Delta]) -> str:
     return ''.join(delta.text for delta in said if isinstance(delta, ReasoningDelta))
 
@@ -239,6 +245,44 @@ def test_it_can_be_opened_again(caller: Path) -> None:
         engine.close()
 
 
+def test_what_was_read_is_there_after_a_restart(caller: Path, prompts: Path) -> None:
+    told: list[str] = []
+    for times in (1, 2):
+        engine = LlamaCppEngine(caller, CONTEXT)
+        try:
+            engine.open(WARM, lambda _part, text: told.append(text))
+            cost = usage(deltas(engine, asked('go')))
+        finally:
+            engine.close()
+        assert cost.cached_tokens >= 0.85 * cost.prompt_tokens, times
+        assert ('reading the prompt' in told) is (times == 1)
+        told.clear()
+        assert len(list(prompts.iterdir())) == 1
+
+
+@pytest.mark.parametrize('damage', [b'', b'nothing of the kind'])
+def test_a_damaged_file_is_read_again(caller: Path, prompts: Path, damage: bytes) -> None:
+    for _ in range(2):
+        engine = LlamaCppEngine(caller, CONTEXT)
+        try:
+            engine.open(WARM, ignored)
+            cost = usage(deltas(engine, asked('go')))
+        finally:
+            engine.close()
+        assert cost.cached_tokens >= 0.85 * cost.prompt_tokens
+        (saved,) = prompts.iterdir()
+        saved.write_bytes(damage)
+
+
+def test_after_a_crash_the_opening_need_not_be_read_again(
+    engine_of: Callable[..., LlamaCppEngine], caller: Path
+) -> None:
+    engine = engine_of(caller)
+    kill(engine)
+    cost = usage(deltas(engine, asked('go')))
+    assert cost.cached_tokens >= 0.85 * cost.prompt_tokens
+
+
 @pytest.mark.parametrize('at', [0.0, 0.5])
 def test_close_while_it_opens(caller: Path, at: float) -> None:
     engine = LlamaCppEngine(caller, CONTEXT)
@@ -338,6 +382,7 @@ def test_child_ends_while_it_loads(tmp_path: Path) -> None:
         'context_tokens': 512,
         'batch_tokens': 128,
         'threads': 1,
+        'prompts_folder': f'{folder}/',
     }
     os.mkfifo(settings['model'])  # whoever opens it waits for one that writes
     command = [sys.executable, '-m', 'nemotron_ros.engine.llama_child']
