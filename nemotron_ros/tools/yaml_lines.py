@@ -91,8 +91,9 @@ class _Reader:
             key = self._key(key_node, line)
             if key in result:
                 raise YamlError(line, f'{key!r} stands here a second time')
-            result[key] = self._value(value_node, (*path, key))
-            self._lines[(*path, key)] = line
+            at = (*path, key)
+            result[key] = self._value(value_node, at)
+            self._lines[at] = line
         return result
 
     def _key(self, node: yaml.ScalarNode, line: int) -> str:
