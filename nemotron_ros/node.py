@@ -87,6 +87,7 @@ class NemotronNode(LifecycleNode):
             '~/execute_command',
             execute_callback=self._execute,
             goal_callback=self._take_goal,
+            handle_accepted_callback=self._begin_goal,
             cancel_callback=self._take_cancel,
             callback_group=self._group,
             feedback_pub_qos_profile=EVENTS,
@@ -232,8 +233,17 @@ class NemotronNode(LifecycleNode):
         self.get_logger().warning('goal rejected: the node is not active')
         return GoalResponse.REJECT
 
+    def _begin_goal(self, handle: ServerGoalHandle) -> None:
+        try:
+            handle.execute()
+        except RuntimeError as error:  # its state could not be published; it runs all the same
+            self.get_logger().error(f'goal status not told: {error}')
+            self._action.notify_execute(handle, None)
+
     def _take_cancel(self, handle: ServerGoalHandle) -> CancelResponse:
         self._token(handle).cancel(Cause.CANCELED)
+        if not handle.is_active:  # it has ended in the meantime, and its token was for nothing
+            self._drop_token(handle)
         return CancelResponse.ACCEPT
 
     def _token(self, handle: ServerGoalHandle) -> CancelToken:
@@ -246,6 +256,10 @@ class NemotronNode(LifecycleNode):
                 good = math.isfinite(timeout_s) and 0 < timeout_s <= longest_s
                 self._tokens[key] = CancelToken(timeout_s if good else None)
             return self._tokens[key]
+
+    def _drop_token(self, handle: ServerGoalHandle) -> None:
+        with self._lock:
+            self._tokens.pop(bytes(handle.goal_id.uuid), None)
 
     async def _execute(self, handle: ServerGoalHandle) -> ExecuteCommand.Result:
         outcome: Outcome = await self._in_thread(lambda: self._carry_out(handle))
@@ -268,9 +282,10 @@ class NemotronNode(LifecycleNode):
                 handle.canceled()
             else:
                 handle.abort()
+        except RuntimeError as error:  # as above; who asks for the result is told the truth
+            self.get_logger().error(f'goal status not told: {error}')
         finally:
-            with self._lock:
-                self._tokens.pop(bytes(handle.goal_id.uuid), None)
+            self._drop_token(handle)
         return outcome
 
     def _command(self, handle: ServerGoalHandle, token: CancelToken) -> Outcome:
@@ -285,8 +300,11 @@ class NemotronNode(LifecycleNode):
 
         def emit(event: Event) -> None:
             message = event_message(event, self.get_clock().now().to_msg())
-            self._events.publish(message)
-            handle.publish_feedback(ExecuteCommand.Feedback(event=message))
+            try:
+                self._events.publish(message)
+                handle.publish_feedback(ExecuteCommand.Feedback(event=message))
+            except RuntimeError as error:  # the result tells it all once more
+                self.get_logger().error(f'event not told: {error}')
 
         agent = self._agent
         if agent is None:

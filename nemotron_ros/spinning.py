@@ -8,11 +8,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from queue import SimpleQueue
 from typing import Any, Protocol
 
 import rclpy
 from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
+from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
@@ -20,6 +22,8 @@ INTERRUPT_S = 5.0
 """How long a node that is still getting ready is given to give it up."""
 END_S = 2.0
 """How long callbacks are given to return when a node ends."""
+PAUSE_S = 0.01
+"""Between a callback that failed and the next one, so that one that always fails blocks nobody."""
 
 
 class Served(Protocol):
@@ -40,15 +44,19 @@ def serve(make: Callable[[], Any], args: Sequence[str] | None = None) -> int:
 
     :param make: makes the node, a :class:`Served` one, once ROS is up.
     """
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    over = threading.Event()
+    try:
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    except RuntimeError as error:
+        print(f'{type(error).__name__}: {error}', file=sys.stderr)
+        return 1
+    over: SimpleQueue[None] = SimpleQueue()  # unlike an event, it may be set amid its own setting
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: over.set())
+        signal.signal(number, lambda *_: over.put(None))
     try:
         node = make()
     except ParameterException as error:
+        # No shutdown of rclpy: it would destroy the node, and that is half made.
         print(error, file=sys.stderr)
-        rclpy.try_shutdown()
         return 1
     executor = MultiThreadedExecutor(num_threads=4)
     executor.add_node(node)
@@ -63,7 +71,7 @@ def serve(make: Callable[[], Any], args: Sequence[str] | None = None) -> int:
         rclpy.try_shutdown()
 
 
-def _run(node: Served, over: threading.Event) -> int:
+def _run(node: Served, over: SimpleQueue[None]) -> int:
     ready: list[bool] = []
 
     def begin() -> None:
@@ -71,12 +79,12 @@ def _run(node: Served, over: threading.Event) -> int:
             ready.append(node.begin())
         finally:
             if ready != [True]:
-                over.set()
+                over.put(None)
 
     # In a thread of its own, so that a signal ends a node that is still loading.
     beginning = threading.Thread(target=begin, daemon=True)
     beginning.start()
-    over.wait()
+    over.get()
     deadline_s = time.monotonic() + INTERRUPT_S
     interrupted = beginning.is_alive()
     while beginning.is_alive() and time.monotonic() < deadline_s:
@@ -112,7 +120,13 @@ def spinning(name: str) -> Iterator[Node]:
 
 
 def _spin(executor: MultiThreadedExecutor) -> None:
-    try:
-        executor.spin()
-    except ExternalShutdownException:
-        return
+    """Spin until the end; a callback that raises takes none of the others along."""
+    while True:
+        try:
+            executor.spin()
+            return
+        except ExternalShutdownException:
+            return
+        except Exception as error:
+            get_logger('nemotron_ros').error(f'a callback failed: {error!r}')
+            time.sleep(PAUSE_S)

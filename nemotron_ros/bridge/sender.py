@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from nemotron_ros.tools.model import Send
 from nemotron_ros.tools.templates import evaluate
 
 DISCOVERY_S = 3.0
+RETRY_S = (0.01, 0.03, 0.1)
 
 
 class NobodyListens(Exception):
@@ -45,5 +47,11 @@ class Sender:
             )
 
     def send(self) -> None:
-        """Publish the message."""
+        """Publish the message; again, if DDS can't take it at once: it may be what ends motion."""
+        for pause_s in RETRY_S:
+            try:
+                self._publisher.publish(self._message)
+                return
+            except RuntimeError:
+                time.sleep(pause_s)
         self._publisher.publish(self._message)
