@@ -39,7 +39,7 @@ def main() -> None:
     params.cache_ram_mib = 0
     params.n_ctx_checkpoints = 4
     params.cpuparams.n_threads = settings['threads']
-    params.cpuparams_batch.n_threads = settings['threads']
+    params.cpuparams_batch.n_threads = settings['prompt_threads']
     params.verbosity = WARNINGS
     # One that was killed leaves its socket behind, and nobody else could use the name.
     Path(settings['socket']).unlink(missing_ok=True)

@@ -54,7 +54,7 @@ class LlamaCppEngine:
     The child reads prompts in steps of ``batch_tokens``, so that a cancel is
     noticed within one step; it keeps what it has read of the last prompt.
 
-    :param threads: 0 leaves one core to the rest of the robot.
+    :param threads: 0 leaves one core to the rest of the robot while words are generated.
     :param on_state: told when the server becomes ready, dies or fails, from any thread.
     """
 
@@ -69,7 +69,10 @@ class LlamaCppEngine:
     ) -> None:
         self._path = Path(model_path)
         self._context_tokens = context_tokens
-        self._threads = threads or max(1, (os.cpu_count() or 2) - 1)
+        cores = os.cpu_count() or 2
+        self._threads = threads or max(1, cores - 1)
+        # Reading is done in bursts, the longest of them before the robot has anything to do.
+        self._prompt_threads = threads or cores
         self._batch_tokens = batch_tokens
         self._start_timeout_s = start_timeout_s
         self._prompts = Path()
@@ -129,6 +132,7 @@ class LlamaCppEngine:
             'socket': address,
             'key': key,
             'threads': self._threads,
+            'prompt_threads': self._prompt_threads,
             'prompts_folder': f'{self._prompts}{os.sep}',
             **self._settings(),
         }

@@ -382,6 +382,7 @@ def test_child_ends_while_it_loads(tmp_path: Path) -> None:
         'context_tokens': 512,
         'batch_tokens': 128,
         'threads': 1,
+        'prompt_threads': 1,
         'prompts_folder': f'{folder}/',
     }
     os.mkfifo(settings['model'])  # whoever opens it waits for one that writes
