@@ -11,10 +11,10 @@ from action_msgs.msg import GoalStatus
 from lifecycle_msgs.srv import GetState
 from nemotron_msgs.action import ExecuteCommand
 from nemotron_msgs.msg import Event
-from rclpy.action import ActionClient
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 
+from nemotron_ros.bridge.action_client import SpunActionClient
 from nemotron_ros.bridge.qos import EVENTS
 from nemotron_ros.bridge.waiting import until_done, until_true
 from nemotron_ros.cancel import CancelToken
@@ -57,7 +57,7 @@ class CommandClient:
         self._name = f'{server}/execute_command'
         self._node = node
         self._state: Any = node.create_client(GetState, f'{server}/get_state')
-        self._client: Any = ActionClient(
+        self._client: Any = SpunActionClient(
             node,
             ExecuteCommand,
             self._name,

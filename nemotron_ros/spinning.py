@@ -60,13 +60,10 @@ def serve(make: Callable[[], Any], args: Sequence[str] | None = None) -> int:
         return 1
     executor = MultiThreadedExecutor(num_threads=4)
     executor.add_node(node)
-    spinning = threading.Thread(target=_spin, args=(executor,), daemon=True)
-    spinning.start()
     try:
-        return _run(node, over)
+        with _spun(executor):
+            return _run(node, over)
     finally:
-        executor.shutdown(timeout_sec=END_S)
-        spinning.join(END_S)
         node.destroy_node()
         rclpy.try_shutdown()
 
@@ -108,25 +105,36 @@ def spinning(name: str) -> Iterator[Node]:
     node = Node(f'{name}_{time.monotonic_ns() % 10**9}', context=context)
     executor = MultiThreadedExecutor(num_threads=2, context=context)
     executor.add_node(node)
-    thread = threading.Thread(target=_spin, args=(executor,), daemon=True)
-    thread.start()
     try:
-        yield node
+        with _spun(executor):
+            yield node
     finally:
-        executor.shutdown(timeout_sec=END_S)
-        thread.join(END_S)
         node.destroy_node()
         context.try_shutdown()
 
 
-def _spin(executor: MultiThreadedExecutor) -> None:
+@contextmanager
+def _spun(executor: MultiThreadedExecutor) -> Iterator[None]:
+    ending = threading.Event()
+    thread = threading.Thread(target=_spin, args=(executor, ending), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ending.set()
+        executor.shutdown(timeout_sec=END_S)
+        thread.join(END_S)
+
+
+def _spin(executor: MultiThreadedExecutor, ending: threading.Event) -> None:
     """Spin until the end; a callback that raises takes none of the others along."""
-    while True:
+    while not ending.is_set():
         try:
             executor.spin()
             return
         except ExternalShutdownException:
             return
         except Exception as error:
-            get_logger('nemotron_ros').error(f'a callback failed: {error!r}')
+            if not ending.is_set():  # at the end, rclpy trips over what it has destroyed itself
+                get_logger('nemotron_ros').error(f'a callback failed: {error!r}')
             time.sleep(PAUSE_S)

@@ -6,10 +6,10 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from rclpy.action import ActionClient
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 
+from nemotron_ros.bridge.action_client import SpunActionClient
 from nemotron_ros.bridge.interfaces import load_action, load_message, load_service
 from nemotron_ros.bridge.latest import LatestMessage
 from nemotron_ros.bridge.qos import for_publisher
@@ -72,7 +72,7 @@ class Clients:
         name = self._node.resolve_topic_name(action)
 
         def make() -> Any:
-            client = ActionClient(
+            client = SpunActionClient(
                 self._node, load_action(type_name), name, callback_group=self._group
             )
             self._closers.append(client.destroy)

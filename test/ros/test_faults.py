@@ -295,6 +295,21 @@ def test_callback_that_raises_takes_none_of_the_others_along(eventually):
         eventually(lambda: len(calls) > 5)
 
 
+def test_action_client_that_the_executor_sees_too_early(ros, monkeypatch):
+    node = ros.node('client')
+    add = node.add_waitable
+
+    def add_slowly(waitable: object) -> None:
+        add(waitable)
+        ros.executor.wake()
+        CancelToken().wait(0.2)
+
+    monkeypatch.setattr(node, 'add_waitable', add_slowly)
+    client = CommandClient(node, 'nobody')
+    client.close()
+    assert ros._thread.is_alive()
+
+
 # As a process
 
 
