@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 
 from nemotron_ros.cli import ask, demo, model, tools
 
@@ -17,8 +20,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for verb in (ask, tools, model, demo):
         verb.add_parser(verbs)
     chosen = parser.parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors='replace')  # whatever the model writes can be shown
     try:
         code: int = chosen.run(chosen)
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        # Nobody reads on; what is left would be written to the pipe once more at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     return code

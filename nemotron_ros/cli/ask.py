@@ -4,28 +4,44 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
 
-from nemotron_ros.cancel import CancelToken
+from nemotron_ros.cancel import CancelToken, Cause
+from nemotron_ros.cli.arguments import node_name, seconds, words
 
 EXIT_INTERRUPTED = 130
+READY_S = 10.0
+"""How long the node is waited for."""
+LISTEN_S = 15.0
+"""How much longer than the command may take its outcome is waited for."""
+CONTROL = re.compile(r'[\x00-\x08\x0b-\x1f\x7f-\x9f]')
 
 
 def add_parser(verbs: Any) -> None:
     """Add the verb to the command line."""
     parser = verbs.add_parser('ask', help='give the robot a command in words')
-    parser.add_argument('command', nargs='+', help='what to do')
-    parser.add_argument('--node', default='nemotron', help='name of the nemotron node')
-    parser.add_argument('--session', default='', help='go on with this session')
+    parser.add_argument('command', nargs='+', type=words, help='what to do')
     parser.add_argument(
-        '--tools', default=None, help='tools it may use, separated by commas (default: all)'
+        '--node', type=node_name, default='nemotron', help='name of the nemotron node'
     )
-    parser.add_argument('--timeout', type=float, default=120.0, help='seconds for everything')
+    parser.add_argument('--session', type=words, default='', help='go on with this session')
+    parser.add_argument(
+        '--tools',
+        type=words,
+        default=None,
+        help='tools it may use, separated by commas (default: all)',
+    )
+    parser.add_argument(
+        '--timeout', type=seconds, default=120.0, help='seconds for everything (default: 120)'
+    )
     parser.add_argument('--dry-run', action='store_true', help='check the calls, send none')
     parser.add_argument('--json', action='store_true', help='print JSON lines: events, result')
     parser.set_defaults(run=run)
@@ -46,32 +62,47 @@ def run(arguments: argparse.Namespace) -> int:
     )
     if arguments.tools is not None:
         goal.allowed_tools = [name for name in arguments.tools.split(',') if name]
-    # The node keeps the time; this side only listens a little longer.
-    cancel = CancelToken()
-    before = signal.signal(signal.SIGINT, lambda *_: cancel.cancel())
-    show: Callable[[Any], None] = _print_json if arguments.json else _Screen().show
+    screen = _Screen()
+    show: Callable[[Any], None] = _print_json if arguments.json else screen.show
     try:
         with spinning('nemotron_ask') as node:
             client = CommandClient(node, arguments.node)
-            client.wait_ready(10.0)
-            result = client.send(goal, show, cancel)
+            client.wait_ready(READY_S)
+            # The node keeps the time; this side only listens a little longer.
+            cancel = CancelToken(arguments.timeout + LISTEN_S)
+            with _interrupt_cancels(cancel):
+                result = client.send(goal, show, cancel)
             client.close()
     except CommandError as error:
         print(f'nemotron ask: {error}', file=sys.stderr)
         return 1
-    finally:
-        signal.signal(signal.SIGINT, before)
     if arguments.json:
         _print_json(result)
     else:
-        _print_result(result)
-    if cancel.ended:
+        screen.outcome(result)
+    if cancel.cause is Cause.CANCELED:
         return EXIT_INTERRUPTED
     return 0 if result.status == ExecuteCommand.Result.STATUS_SUCCEEDED else 1
 
 
+@contextmanager
+def _interrupt_cancels(cancel: CancelToken) -> Iterator[None]:
+    def interrupted(*_: object) -> None:
+        # Once is enough, and the outcome is waited for: it tells whether the robot stands.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # In a thread: the one that was interrupted may hold a lock of the token.
+        threading.Thread(target=cancel.cancel, daemon=True).start()
+
+    before = signal.signal(signal.SIGINT, interrupted)
+    try:
+        yield
+    finally:
+        if not cancel.ended:
+            signal.signal(signal.SIGINT, before)
+
+
 class _Screen:
-    """Shows events as they come: words, calls, results."""
+    """Shows events as they come: words, calls, results; at the end the outcome."""
 
     def __init__(self) -> None:
         self._console = Console(highlight=False)
@@ -79,25 +110,29 @@ class _Screen:
 
     def show(self, event: Any) -> None:
         """Print one event."""
-        if event.text_delta or event.reasoning_delta:
-            style = 'dim' if event.reasoning_delta else 'bold'
-            self._console.print(
-                event.text_delta or event.reasoning_delta,
-                end='',
-                style=style,
-                markup=False,
-                soft_wrap=True,
-            )
+        said = event.text_delta or event.reasoning_delta
+        if said:
+            self._print(said, 'dim' if event.reasoning_delta else 'bold', end='')
             self._in_text = True
             return
         if self._in_text and event.phase != event.PHASE_GENERATING:
-            self._console.print()
+            self._print('')
             self._in_text = False
         if event.phase == event.PHASE_CALLING:
             call = event.call[0]
-            self._console.print(f'→ {call.name} {call.arguments}', style='cyan', markup=False)
+            self._print(f'→ {call.name} {call.arguments}', 'cyan')
         elif event.phase == event.PHASE_RESULT:
             self._result(event.call[0])
+
+    def outcome(self, result: Any) -> None:
+        """Print how the command ended."""
+        from nemotron_ros.client import status_name
+
+        self._print(
+            f'{status_name(result)}{": " + result.error if result.error else ""}'
+            f' ({result.usage.total_s:.1f} s, session {result.session_id})',
+            'green' if result.status == result.STATUS_SUCCEEDED else 'red',
+        )
 
     def _result(self, call: Any) -> None:
         from nemotron_ros.client import status_name
@@ -105,25 +140,15 @@ class _Screen:
         result = call.result
         good = result.status == result.STATUS_SUCCEEDED
         mark, style = ('✓', 'green') if good else ('✗', 'red')
-        words = ' '.join(part for part in (result.value, result.error) if part)
-        self._console.print(
-            f'{mark} {call.name} {status_name(result)} in {result.duration_s:.1f} s {words}',
-            style=style,
-            markup=False,
+        told = ' '.join(part for part in (result.value, result.error) if part)
+        self._print(
+            f'{mark} {call.name} {status_name(result)} in {result.duration_s:.1f} s {told}', style
         )
 
-
-def _print_result(result: Any) -> None:
-    from nemotron_ros.client import status_name
-
-    console = Console(highlight=False)
-    good = result.status == result.STATUS_SUCCEEDED
-    console.print(
-        f'{status_name(result)}{": " + result.error if result.error else ""}'
-        f' ({result.usage.total_s:.1f} s, session {result.session_id})',
-        style='green' if good else 'red',
-        markup=False,
-    )
+    def _print(self, text: str, style: str = '', end: str = '\n') -> None:
+        # Without control characters: what a model writes gives no orders to the terminal.
+        plain = CONTROL.sub('', text)
+        self._console.print(plain, style=style, end=end, markup=False, soft_wrap=True)
 
 
 def _print_json(message: Any) -> None:

@@ -75,7 +75,9 @@ def fetch_or_smaller_with_bar(name: str) -> tuple[Path, str]:
 @contextmanager
 def _bar(name: str) -> Iterator[Progress]:
     # Standard output is for the path alone.
+    console = Console(stderr=True)
     columns = (TextColumn('{task.description}'), BarColumn(), TaskProgressColumn())
-    with ProgressBar(*columns, console=Console(stderr=True), transient=True) as bar:
+    hidden = not console.is_terminal
+    with ProgressBar(*columns, console=console, transient=True, disable=hidden) as bar:
         task = bar.add_task(name, total=1.0)
         yield lambda part, text: bar.update(task, completed=part, description=text)

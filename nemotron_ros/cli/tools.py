@@ -9,8 +9,10 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from nemotron_ros.cancel import CancelToken
+from nemotron_ros.cli.arguments import node_name
 from nemotron_ros.tools.tool_file import ToolFileError, load
 
 
@@ -22,7 +24,9 @@ def add_parser(verbs: Any) -> None:
     check.add_argument('file')
     check.set_defaults(run=run_check)
     listing = actions.add_parser('list', help='list the tools of a running node')
-    listing.add_argument('--node', default='nemotron', help='name of the nemotron node')
+    listing.add_argument(
+        '--node', type=node_name, default='nemotron', help='name of the nemotron node'
+    )
     listing.add_argument('--json', action='store_true', help='print JSON')
     listing.set_defaults(run=run_list)
 
@@ -68,12 +72,13 @@ def run_list(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps([_as_json(tool) for tool in answer.tools], ensure_ascii=False, indent=2))
         return 0
-    table = Table(title=answer.tool_file, title_justify='left')
+    table = Table(title=Text(answer.tool_file), title_justify='left')
     for column in ('tool', 'arguments', 'what it does', 'reaches'):
         table.add_column(column)
     for tool in answer.tools:
         names = ', '.join(json.loads(tool.parameters).get('properties', {}))
-        table.add_row(tool.name, names, tool.description, f'{tool.kind} {tool.interface}')
+        row = (tool.name, names, tool.description, f'{tool.kind} {tool.interface}')
+        table.add_row(*map(Text, row))
     Console().print(table)
     return 0
 

@@ -1,0 +1,38 @@
+"""Kinds of values on the command line; one that is wrong ends it with code 2 and the reason."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+
+NODE_NAME = re.compile(r'/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*', re.ASCII)
+
+
+def seconds(text: str) -> float:
+    """Return a number of seconds: finite, and more than none."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise argparse.ArgumentTypeError(f'expected seconds > 0, got {text!r}')
+    return value
+
+
+def node_name(text: str) -> str:
+    """Return the name of a node, with its namespace or without."""
+    if not NODE_NAME.fullmatch(text):
+        raise argparse.ArgumentTypeError(
+            f'expected a name such as nemotron or /robot_1/nemotron, got {text!r}'
+        )
+    return text
+
+
+def words(text: str) -> str:
+    """Return a text that can be sent to a robot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError(f'expected UTF-8, got {text!r}') from None
+    return text
