@@ -9,6 +9,7 @@ from typing import Any
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from nemotron_ros.client import status_name
 from nemotron_ros.demo.trial import Run
@@ -25,10 +26,10 @@ def table(runs: Sequence[Run]) -> Table:
     for run in runs:
         found.add_row(
             '[green]✓' if run.obeyed else '[red]✗',
-            run.case.words,
-            calls_or_answer(run.result),
+            Text(run.case.words),
+            Text(calls_or_answer(run.result)),  # not markup, whatever the model writes
             status_name(run.result),
-            moved(run),
+            Text(moved(run)),
             _seconds(run.first_word_s),
             _seconds(run.first_motion_s),
             _seconds(run.total_s),
