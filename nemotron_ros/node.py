@@ -48,6 +48,7 @@ from nemotron_ros.tools.tool_file import ToolFileError, load
 
 T = TypeVar('T')
 
+INACTIVE = 'the node is not active'
 STOP_S = 3.0
 """How long running commands are given to end when the node stops or is deactivated."""
 
@@ -157,6 +158,8 @@ class NemotronNode(LifecycleNode):
 
     def on_activate(self, state: State) -> TransitionCallbackReturn:
         """Take goals."""
+        if self._dispatcher is not None:
+            self._dispatcher.resume(INACTIVE)
         self._active = True
         return super().on_activate(state)
 
@@ -211,11 +214,13 @@ class NemotronNode(LifecycleNode):
         super().destroy_node()
 
     def _end_commands(self) -> bool:
+        """End every command, and every call that another node has asked for."""
         with self._lock:
             tokens = list(self._tokens.values())
         for token in tokens:
             token.cancel(Cause.STOPPED)
-        return until_true(lambda: not self._tokens, STOP_S, CancelToken(STOP_S))
+        ended = self._dispatcher is None or self._dispatcher.stop(INACTIVE, STOP_S)
+        return until_true(lambda: not self._tokens, STOP_S, CancelToken(STOP_S)) and ended
 
     def _free(self) -> None:
         if self._engine is not None:
@@ -354,7 +359,7 @@ class NemotronNode(LifecycleNode):
     def _run_tool(self, request: CallTool.Request) -> ToolResult:
         dispatcher, tools = self._dispatcher, self._tools
         if not self._active or dispatcher is None or tools is None:
-            return ToolResult(Status.DENIED, error='the node is not active')
+            return ToolResult(Status.DENIED, error=INACTIVE)
         try:
             token = CancelToken(request.timeout_s)
             arguments = json.loads(request.arguments)

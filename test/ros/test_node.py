@@ -258,6 +258,19 @@ def test_deactivate_ends_what_runs(robot, eventually):
     assert robot.send('hello').status == R.STATUS_SUCCEEDED
 
 
+def test_deactivate_ends_what_another_node_has_called(robot, eventually):
+    request = CallTool.Request(name='drive', arguments='{"seconds": 10}', timeout_s=20.0)
+    answer = in_thread(lambda: robot.call(CallTool, 'nemotron/call_tool', request))
+    eventually(lambda: 0.2 in robot.base.speeds)
+    assert robot.node.trigger_deactivate() == SUCCESS
+    assert answer().result.status == ToolResult.STATUS_CANCELED
+    eventually(lambda: robot.base.speeds[-1] == 0.0)
+    refused = robot.call(CallTool, 'nemotron/call_tool', request).result
+    assert (refused.status, refused.error) == (ToolResult.STATUS_DENIED, 'the node is not active')
+    assert robot.node.trigger_activate() == SUCCESS
+    assert robot.send('please drive a little').status == R.STATUS_SUCCEEDED
+
+
 def test_lifecycle_round_trip(robot):
     for _ in range(3):
         assert robot.node.trigger_deactivate() == SUCCESS
