@@ -114,9 +114,7 @@ class CommandClient:
                 goal, feedback_callback=lambda message: events.put(message.feedback.event)
             )
             accepted.add_done_callback(lambda future: _cancel_when_over(future, over))
-            if not until_done(accepted, ANSWER_S, CancelToken(ANSWER_S)):
-                raise CommandError(f'{self._name} has not answered within {ANSWER_S:g} s')
-            handle = accepted.result()
+            handle = self._answer(accepted, 'answered')
             if not handle.accepted:
                 raise CommandError(f'{self._name} rejected the command; is the node active?')
             # Not before: with the result, rclpy drops the feedback that is still on its way.
@@ -150,11 +148,7 @@ class CommandClient:
             except Empty:
                 if ended:
                     return
-                missed = 0 if self._client.server_is_ready() else missed + 1
-                if missed > LOOKS:
-                    raise CommandError(
-                        f'{self._name} went away; how the command ended is not known'
-                    ) from None
+                missed = self._missed(missed)
                 continue
             missed = 0
             on_event(event)
@@ -162,14 +156,27 @@ class CommandClient:
                 return
 
     def _result(self, handle: Any) -> ExecuteCommand.Result:
-        finished = handle.get_result_async()
-        if not until_done(finished, ANSWER_S, CancelToken(ANSWER_S)):
-            raise CommandError(f'{self._name} has not told the outcome within {ANSWER_S:g} s')
-        response = finished.result()
+        response = self._answer(handle.get_result_async(), 'told the outcome')
         if response.status == GoalStatus.STATUS_UNKNOWN:
             raise CommandError(f'{self._name} does not know the goal any more')
         result: ExecuteCommand.Result = response.result
         return result
+
+    def _answer(self, future: Any, what: str) -> Any:
+        budget = CancelToken(ANSWER_S)
+        missed = 0
+        while not until_done(future, LOOK_S, budget):
+            missed = self._missed(missed)
+            if budget.ended:
+                raise CommandError(f'{self._name} has not {what} within {ANSWER_S:g} s')
+        return future.result()
+
+    def _missed(self, missed: int) -> int:
+        """Return how often in a row the node was looked for in vain."""
+        missed = 0 if self._client.server_is_ready() else missed + 1
+        if missed > LOOKS:
+            raise CommandError(f'{self._name} went away; how the command ended is not known')
+        return missed
 
     def close(self) -> None:
         """Free what it holds of the node."""

@@ -22,6 +22,7 @@ from rclpy.parameter import Parameter
 from servers import SwitchServer, VelocityLog
 
 from nemotron_ros.bringup import config_path
+from nemotron_ros.cli import main
 from nemotron_ros.node import NemotronNode
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -197,7 +198,7 @@ def test_interrupt_while_the_model_speaks(robot, eventually):
 
 def test_interrupt_while_nobody_is_there():
     child = start('ask', 'hello')
-    time.sleep(3.0)  # by then it looks for the node
+    time.sleep(2.0)  # by then it looks for the node
     child.send_signal(signal.SIGINT)
     began_s = time.monotonic()
     done = finish(child)
@@ -218,23 +219,18 @@ def test_reader_that_goes_away_ends_the_command(robot, form, eventually):
     assert 'CANCELED' in robot.events[-1].detail
 
 
-def test_nobody_is_there():
+def test_nobody_is_there_or_not_active(robot):
+    assert robot.node.trigger_deactivate() == SUCCESS
     began_s = time.monotonic()
-    children = (start('ask', 'hello'), start('tools', 'list'))
-    ask, tools = map(finish, children)
-    assert ask.err.startswith('nemotron ask: nobody serves nemotron/execute_command')
-    assert tools.err.startswith('nemotron tools: nobody serves nemotron/list_tools')
-    for done in (ask, tools):
+    nobody = ('--node', 'robot_2/nemotron')
+    children = (start('ask', 'hello'), start('ask', 'hello', *nobody))
+    inactive, ask, tools = map(finish, (*children, start('tools', 'list', *nobody)))
+    assert 'nemotron is inactive and not active' in inactive.err
+    assert ask.err.startswith('nemotron ask: nobody serves robot_2/nemotron/execute_command')
+    assert tools.err.startswith('nemotron tools: nobody serves robot_2/nemotron/list_tools')
+    for done in (inactive, ask, tools):
         assert (done.code, done.out, len(done.err.splitlines())) == (1, '', 1)
     assert time.monotonic() - began_s < 20.0
-
-
-def test_node_that_is_not_active(robot):
-    assert robot.node.trigger_deactivate() == SUCCESS
-    done = nemotron('ask', 'hello')
-    assert done.code == 1
-    assert 'nemotron is inactive' in done.err
-    assert len(nemotron('tools', 'list').out.splitlines()) > 3
 
 
 def test_tools_list(robot):
@@ -319,10 +315,18 @@ def test_model_fetch_of_a_file_that_is_no_model(tmp_path):
     ],
     ids=lambda value: ' '.join(map(ascii, value)) if isinstance(value, tuple) else '',
 )
-def test_wrong_usage(arguments, words):
-    done = nemotron(*arguments)
+def test_wrong_usage(arguments, words, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    out, err = capsys.readouterr()
+    assert (ended.value.code, out) == (2, '')
+    assert words in err
+
+
+def test_wrong_usage_as_a_process():
+    done = nemotron('ask', 'hello', '--timeout', 'nan')
     assert (done.code, done.out) == (2, '')
-    assert words in done.err
+    assert done.err.startswith('usage: nemotron ask')
 
 
 @pytest.mark.parametrize(

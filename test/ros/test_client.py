@@ -83,9 +83,6 @@ def test_state_of_a_node_that_is_not_active_is_told(ros):
     client = CommandClient(ros.node('client'))
     with pytest.raises(CommandError, match=r'nemotron is unconfigured.*ros2 lifecycle set'):
         client.wait_ready(2.0)
-    assert node.trigger_configure() == SUCCESS
-    with pytest.raises(CommandError, match='nemotron is inactive'):
-        client.wait_ready(2.0)
     node.trigger_shutdown()
 
 
