@@ -12,6 +12,7 @@ from rclpy.node import Node
 from nemotron_ros.bridge.action_client import SpunActionClient
 from nemotron_ros.bridge.interfaces import load_action, load_message, load_service
 from nemotron_ros.bridge.latest import LatestMessage
+from nemotron_ros.bridge.listener import Listener
 from nemotron_ros.bridge.qos import for_publisher
 
 T = TypeVar('T')
@@ -29,6 +30,7 @@ class Clients:
         self._lock = threading.Lock()
         self._made: dict[tuple[str, str, str], Any] = {}
         self._closers: list[Callable[[], object]] = []
+        self._listener: Listener | None = None
 
     def publisher(self, topic: str, type_name: str) -> Any:
         """Return a publisher whose QoS fits the subscribers that are there now."""
@@ -48,7 +50,9 @@ class Clients:
         name = self._node.resolve_topic_name(topic)
 
         def make() -> LatestMessage:
-            latest = LatestMessage(self._node, load_message(type_name), name, self._group)
+            if self._listener is None:
+                self._listener = Listener(self._node)
+            latest = LatestMessage(self._listener.node, load_message(type_name), name)
             self._closers.append(latest.close)
             return latest
 
@@ -84,9 +88,12 @@ class Clients:
         """Free everything."""
         with self._lock:
             closers, self._closers = self._closers, []
+            listener, self._listener = self._listener, None
             self._made.clear()
         for close in closers:
             close()
+        if listener is not None:
+            listener.close()
 
     def _get(self, kind: str, name: str, type_name: str, make: Callable[[], T]) -> T:
         with self._lock:

@@ -7,7 +7,6 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 
@@ -28,11 +27,10 @@ class Sample:
 class LatestMessage:
     """Subscribes to a topic and keeps its newest message."""
 
-    def __init__(self, node: Node, message_class: type, topic: str, group: CallbackGroup) -> None:
+    def __init__(self, node: Node, message_class: type, topic: str) -> None:
         self._node = node
         self._class = message_class
         self._topic = topic
-        self._group = group
         self._changed = threading.Condition()
         self._sample: Sample | None = None
         self._qos: QoSProfile | None = None
@@ -59,7 +57,7 @@ class LatestMessage:
             self.close()
             self._qos = qos
             self._subscription = self._node.create_subscription(
-                self._class, self._topic, self._take, qos, callback_group=self._group
+                self._class, self._topic, self._take, qos
             )
         return True
 

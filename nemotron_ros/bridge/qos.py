@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 EVENTS = QoSProfile(depth=4000)
 """For the events of commands: a model may write faster than a listener reads, and the story
@@ -14,11 +11,23 @@ has no gaps."""
 
 
 def for_subscription(node: Node, topic: str) -> QoSProfile | None:
-    """Return the strongest profile that every publisher of ``topic`` can serve.
+    """Return a profile for the newest message of ``topic``, whatever its publishers offer.
+
+    Best effort: it goes with every publisher, and a message that was lost does not hold back
+    the ones after it, as it would in a reliable stream. Where every publisher keeps its last
+    message for latecomers, it is asked for, and that takes a reliable subscription.
 
     None while there is no publisher.
     """
-    return _weakest(node.get_publishers_info_by_topic(topic), depth=1)
+    offered = node.get_publishers_info_by_topic(topic)
+    if not offered:
+        return None
+    latched = all(
+        info.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
+        and info.qos_profile.reliability == ReliabilityPolicy.RELIABLE
+        for info in offered
+    )
+    return _profile(latched, latched, depth=1)
 
 
 def for_publisher(node: Node, topic: str) -> QoSProfile:
@@ -32,17 +41,6 @@ def for_publisher(node: Node, topic: str) -> QoSProfile:
         info.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for info in wanted
     )
     return _profile(True, latched, depth=10)
-
-
-def _weakest(offered: Sequence[TopicEndpointInfo], depth: int) -> QoSProfile | None:
-    if not offered:
-        return None
-    profiles = [info.qos_profile for info in offered]
-    return _profile(
-        all(p.reliability == ReliabilityPolicy.RELIABLE for p in profiles),
-        all(p.durability == DurabilityPolicy.TRANSIENT_LOCAL for p in profiles),
-        depth,
-    )
 
 
 def _profile(reliable: bool, latched: bool, depth: int) -> QoSProfile:
