@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import rclpy
 from rclpy.exceptions import ParameterException
-from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
+from rclpy.executors import Executor, ExternalShutdownException, MultiThreadedExecutor
 from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
@@ -61,7 +61,7 @@ def serve(make: Callable[[], Any], args: Sequence[str] | None = None) -> int:
     executor = MultiThreadedExecutor(num_threads=4)
     executor.add_node(node)
     try:
-        with _spun(executor):
+        with spun(executor):
             return _run(node, over)
     finally:
         node.destroy_node()
@@ -106,7 +106,7 @@ def spinning(name: str) -> Iterator[Node]:
     executor = MultiThreadedExecutor(num_threads=2, context=context)
     executor.add_node(node)
     try:
-        with _spun(executor):
+        with spun(executor):
             yield node
     finally:
         node.destroy_node()
@@ -114,7 +114,8 @@ def spinning(name: str) -> Iterator[Node]:
 
 
 @contextmanager
-def _spun(executor: MultiThreadedExecutor) -> Iterator[None]:
+def spun(executor: Executor) -> Iterator[None]:
+    """Spin an executor in the background for as long as the block runs."""
     ending = threading.Event()
     thread = threading.Thread(target=_spin, args=(executor, ending), daemon=True)
     thread.start()
@@ -126,7 +127,7 @@ def _spun(executor: MultiThreadedExecutor) -> Iterator[None]:
         thread.join(END_S)
 
 
-def _spin(executor: MultiThreadedExecutor, ending: threading.Event) -> None:
+def _spin(executor: Executor, ending: threading.Event) -> None:
     """Spin until the end; a callback that raises takes none of the others along."""
     while not ending.is_set():
         try:

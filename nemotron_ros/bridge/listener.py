@@ -7,12 +7,12 @@ of messages stood still for a second that way. Here one thread does both.
 
 from __future__ import annotations
 
-import threading
+from contextlib import ExitStack
 
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
-END_S = 2.0
+from nemotron_ros.spinning import spun
 
 
 class Listener:
@@ -27,25 +27,12 @@ class Listener:
             enable_rosout=False,
             start_parameter_services=False,
         )
-        self._executor = SingleThreadedExecutor(context=beside.context)
-        self._executor.add_node(self.node)
-        self._ending = False
-        self._thread = threading.Thread(target=self._spin, daemon=True)
-        self._thread.start()
+        executor = SingleThreadedExecutor(context=beside.context)
+        executor.add_node(self.node)
+        self._end = ExitStack()
+        self._end.callback(self.node.destroy_node)
+        self._end.enter_context(spun(executor))
 
     def close(self) -> None:
         """End the thread, then the node."""
-        self._ending = True
-        self._executor.shutdown(timeout_sec=END_S)
-        self._thread.join(END_S)
-        self.node.destroy_node()
-
-    def _spin(self) -> None:
-        while not self._ending:
-            try:
-                self._executor.spin()
-            except ExternalShutdownException:
-                return
-            except Exception as error:  # one bad message must not end what the others say
-                if not self._ending:
-                    self.node.get_logger().error(f'a message was not read: {error!r}')
+        self._end.close()

@@ -18,7 +18,7 @@ ALLOWED = {
     'chat': set(),
     'engine': {'chat'},
     'tools': {'chat'},
-    'bridge': {'chat', 'events', 'tools'},
+    'bridge': {'chat', 'events', 'spinning', 'tools'},
     'events': {'chat', 'tools'},
     'agent': {'chat', 'engine', 'events', 'tools', 'bridge'},
     'bringup': set(),
