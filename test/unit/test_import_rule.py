@@ -18,6 +18,7 @@ ALLOWED = {
     'chat': set(),
     'engine': {'chat'},
     'tools': {'chat'},
+    'device': {'engine', 'tools'},
     'bridge': {'chat', 'events', 'spinning', 'tools'},
     'events': {'chat', 'tools'},
     'agent': {'chat', 'engine', 'events', 'tools', 'bridge'},
@@ -32,10 +33,10 @@ ALLOWED = {
         'tools',
     },
     'cli': {
-        'bridge', 'bringup', 'client', 'demo', 'engine', 'spinning', 'tools',
+        'bridge', 'bringup', 'client', 'demo', 'device', 'engine', 'spinning', 'tools',
     },
 }  # fmt: skip
-WITHOUT_ROS = {'cancel', 'chat', 'engine', 'events', 'tools', 'agent'}
+WITHOUT_ROS = {'cancel', 'chat', 'device', 'engine', 'events', 'tools', 'agent'}
 ROS = ('rclpy', 'ament_index_python', 'launch', 'launch_ros', 'rosidl_parser', 'rosidl_runtime_py')
 
 # Calls that turn text into code, or text into a name to call.
