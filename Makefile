@@ -34,7 +34,7 @@ lint: setup
 	@$(IN_ENV) mypy --strict nemotron_ros
 
 test: lint
-	@$(IN_ENV) python -m pytest -rsR
+	@$(IN_ENV) python -m pytest -rs
 
 clean:
 	rm -rf .venv build install log out .pytest_cache .mypy_cache .ruff_cache .hypothesis

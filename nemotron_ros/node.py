@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import math
 import threading
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 from nemotron_msgs.action import ExecuteCommand
 from nemotron_msgs.msg import EngineStatus
@@ -17,7 +17,6 @@ from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.lifecycle import LifecycleNode, State, TransitionCallbackReturn
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from rclpy.task import Future
 from std_srvs.srv import Trigger
 
 from nemotron_ros import parameters
@@ -39,14 +38,12 @@ from nemotron_ros.engine.factory import EngineSettings, make_engine
 from nemotron_ros.engine.model_files import load_catalogue
 from nemotron_ros.engine.protocol import Engine, EngineError, EngineState
 from nemotron_ros.events import CommandStatus, Event, Outcome
-from nemotron_ros.spinning import serve
+from nemotron_ros.spinning import in_thread, serve
 from nemotron_ros.tools.dispatch import Dispatcher
 from nemotron_ros.tools.guard import Guard
 from nemotron_ros.tools.model import ToolFile
 from nemotron_ros.tools.result import Status, ToolResult
 from nemotron_ros.tools.tool_file import ToolFileError, load
-
-T = TypeVar('T')
 
 INACTIVE = 'the node is not active'
 STOP_S = 3.0
@@ -209,8 +206,11 @@ class NemotronNode(LifecycleNode):
         self.trigger_shutdown()
 
     def destroy_node(self) -> None:
-        """Destroy the action server too, which a node does not do by itself."""
+        """Leave nothing moving, and free what a node does not free by itself."""
+        self._active = False
         self._action.destroy()
+        self._end_commands()
+        self._free()
         super().destroy_node()
 
     def _end_commands(self) -> bool:
@@ -267,7 +267,7 @@ class NemotronNode(LifecycleNode):
             self._tokens.pop(bytes(handle.goal_id.uuid), None)
 
     async def _execute(self, handle: ServerGoalHandle) -> ExecuteCommand.Result:
-        outcome: Outcome = await self._in_thread(lambda: self._carry_out(handle))
+        outcome: Outcome = await in_thread(self, lambda: self._carry_out(handle))
         return outcome_message(outcome)
 
     def _carry_out(self, handle: ServerGoalHandle) -> Outcome:
@@ -352,7 +352,7 @@ class NemotronNode(LifecycleNode):
     async def _call_tool(
         self, request: CallTool.Request, response: CallTool.Response
     ) -> CallTool.Response:
-        result: ToolResult = await self._in_thread(lambda: self._run_tool(request))
+        result: ToolResult = await in_thread(self, lambda: self._run_tool(request))
         response.result = result_message(result)
         return response
 
@@ -374,7 +374,7 @@ class NemotronNode(LifecycleNode):
         self, request: Trigger.Request, response: Trigger.Response
     ) -> Trigger.Response:
         agent = self._agent
-        response.success = agent is None or await self._in_thread(agent.stop)
+        response.success = agent is None or await in_thread(self, agent.stop)
         response.message = (
             'stopped; ~/clear_stop lets the robot move again'
             if response.success
@@ -391,25 +391,6 @@ class NemotronNode(LifecycleNode):
         return response
 
     # Help
-
-    async def _in_thread(self, function: Callable[[], T]) -> T:
-        """Run a blocking function in a thread of its own; the executor's threads stay free."""
-        future: Future = Future(executor=self.executor)
-        executor = self.executor
-
-        def run() -> None:
-            try:
-                result = function()
-            except Exception as error:  # handed on to whoever awaits
-                future.set_exception(error)
-            else:
-                future.set_result(result)
-            if executor is not None:
-                executor.wake()
-
-        threading.Thread(target=run, daemon=True).start()
-        answer: T = await future
-        return answer
 
     def _tell_loading(self, fraction: float, text: str) -> None:
         self._publish_engine(EngineState.LOADING, text, progress=fraction)

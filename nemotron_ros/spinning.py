@@ -1,4 +1,10 @@
-"""How this package's processes run a ROS node: spun in the background, ended in order."""
+"""How this package's processes run a ROS node: spun in the background, ended in order.
+
+Each node is spun by one thread of its own, and its callbacks are short: what takes long is
+awaited (:func:`in_thread`). In rclpy's executor of several threads one thread waits while
+another one takes, and now and then a message lies there for a second or two; on a robot that
+may be a velocity, an odometry or a cancel.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +15,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from queue import SimpleQueue
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import rclpy
 from rclpy.exceptions import ParameterException
-from rclpy.executors import Executor, ExternalShutdownException, MultiThreadedExecutor
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
+from rclpy.task import Future
+
+T = TypeVar('T')
 
 INTERRUPT_S = 5.0
 """How long a node that is still getting ready is given to give it up."""
@@ -58,10 +67,8 @@ def serve(make: Callable[[], Any], args: Sequence[str] | None = None) -> int:
         # No shutdown of rclpy: it would destroy the node, and that is half made.
         print(error, file=sys.stderr)
         return 1
-    executor = MultiThreadedExecutor(num_threads=4)
-    executor.add_node(node)
     try:
-        with spun(executor):
+        with spun(node):
             return _run(node, over)
     finally:
         node.destroy_node()
@@ -103,10 +110,8 @@ def spinning(name: str) -> Iterator[Node]:
     context = rclpy.Context()
     context.init(args=None)
     node = Node(f'{name}_{time.monotonic_ns() % 10**9}', context=context)
-    executor = MultiThreadedExecutor(num_threads=2, context=context)
-    executor.add_node(node)
     try:
-        with spun(executor):
+        with spun(node):
             yield node
     finally:
         node.destroy_node()
@@ -114,8 +119,10 @@ def spinning(name: str) -> Iterator[Node]:
 
 
 @contextmanager
-def spun(executor: Executor) -> Iterator[None]:
-    """Spin an executor in the background for as long as the block runs."""
+def spun(node: Node) -> Iterator[None]:
+    """Spin a node in the background, by one thread, for as long as the block runs."""
+    executor = SingleThreadedExecutor(context=node.context)
+    executor.add_node(node)
     ending = threading.Event()
     thread = threading.Thread(target=_spin, args=(executor, ending), daemon=True)
     thread.start()
@@ -127,7 +134,27 @@ def spun(executor: Executor) -> Iterator[None]:
         thread.join(END_S)
 
 
-def _spin(executor: Executor, ending: threading.Event) -> None:
+async def in_thread(node: Node, function: Callable[[], T]) -> T:
+    """Await, in one of a node's callbacks, what a blocking function returns or raises."""
+    executor = node.executor
+    future: Future = Future(executor=executor)
+
+    def run() -> None:
+        try:
+            result = function()
+        except Exception as error:  # handed on to whoever awaits
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+        if executor is not None:
+            executor.wake()
+
+    threading.Thread(target=run, daemon=True).start()
+    answer: T = await future
+    return answer
+
+
+def _spin(executor: SingleThreadedExecutor, ending: threading.Event) -> None:
     """Spin until the end; a callback that raises takes none of the others along."""
     while not ending.is_set():
         try:

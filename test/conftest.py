@@ -106,16 +106,3 @@ def pytest_collect_directory(path: Path, parent: pytest.Collector) -> Unavailabl
     if not reasons:
         return None
     return UnavailableFolder.from_parent(parent, path=path, name=path.name, reason=reasons[0])
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Give a test over DDS that fails a second try; the summary counts those that took it.
-
-    rclpy's executor of several threads, in which the tests' nodes are spun, lets a message lie
-    now and then. (What the package itself hears of topics has a thread of its own.)
-    """
-    if not config.pluginmanager.hasplugin('rerunfailures'):
-        return
-    for item in items:
-        if any(HERE / folder in item.path.parents for folder in ('ros', 'sim')):
-            item.add_marker(pytest.mark.flaky(reruns=1))

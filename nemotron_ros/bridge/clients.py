@@ -12,8 +12,8 @@ from rclpy.node import Node
 from nemotron_ros.bridge.action_client import SpunActionClient
 from nemotron_ros.bridge.interfaces import load_action, load_message, load_service
 from nemotron_ros.bridge.latest import LatestMessage
-from nemotron_ros.bridge.listener import Listener
 from nemotron_ros.bridge.qos import for_publisher
+from nemotron_ros.bridge.tool_node import ToolNode
 
 T = TypeVar('T')
 
@@ -30,7 +30,7 @@ class Clients:
         self._lock = threading.Lock()
         self._made: dict[tuple[str, str, str], Any] = {}
         self._closers: list[Callable[[], object]] = []
-        self._listener: Listener | None = None
+        self._tool_node = ToolNode(node)
 
     def publisher(self, topic: str, type_name: str) -> Any:
         """Return a publisher whose QoS fits the subscribers that are there now."""
@@ -50,9 +50,7 @@ class Clients:
         name = self._node.resolve_topic_name(topic)
 
         def make() -> LatestMessage:
-            if self._listener is None:
-                self._listener = Listener(self._node)
-            latest = LatestMessage(self._listener.node, load_message(type_name), name)
+            latest = LatestMessage(self._tool_node.node, load_message(type_name), name)
             self._closers.append(latest.close)
             return latest
 
@@ -63,10 +61,9 @@ class Clients:
         name = self._node.resolve_service_name(service)
 
         def make() -> Any:
-            client = self._node.create_client(
-                load_service(type_name), name, callback_group=self._group
-            )
-            self._closers.append(lambda: self._node.destroy_client(client))
+            node = self._tool_node.node
+            client = node.create_client(load_service(type_name), name, callback_group=self._group)
+            self._closers.append(lambda: node.destroy_client(client))
             return client
 
         return self._get('service', name, type_name, make)
@@ -77,7 +74,10 @@ class Clients:
 
         def make() -> Any:
             client = SpunActionClient(
-                self._node, load_action(type_name), name, callback_group=self._group
+                self._tool_node.node,
+                load_action(type_name),
+                name,
+                callback_group=self._group,
             )
             self._closers.append(client.destroy)
             return client
@@ -88,12 +88,10 @@ class Clients:
         """Free everything."""
         with self._lock:
             closers, self._closers = self._closers, []
-            listener, self._listener = self._listener, None
             self._made.clear()
         for close in closers:
             close()
-        if listener is not None:
-            listener.close()
+        self._tool_node.close()
 
     def _get(self, kind: str, name: str, type_name: str, make: Callable[[], T]) -> T:
         with self._lock:

@@ -27,6 +27,7 @@ from nemotron_ros.bringup import nemotron
 from nemotron_ros.cancel import CancelToken
 from nemotron_ros.client import CommandClient, CommandError
 from nemotron_ros.node import NemotronNode
+from nemotron_ros.spinning import in_thread as in_thread_of
 
 FIXTURES = Path(__file__).resolve().parent.parent / 'fixtures'
 BENCH = {
@@ -182,7 +183,7 @@ def test_node_that_is_killed_in_mid_command(ros, eventually):
         client = CommandClient(ros.node('client'))
         client.wait_ready(20.0)
         events: list[Event] = []
-        result = in_thread(lambda: send(client, 'think', events.append))
+        result = in_thread(lambda: send(client, 'think', events.append), 60.0)
         eventually(lambda: bool(events))
         child.kill()
         # After 20 s: for so long DDS takes one who says nothing for alive.
@@ -202,14 +203,15 @@ def test_goal_that_is_taken_too_late_is_cancelled(ros, monkeypatch, eventually):
         cancelled.set()
         return CancelResponse.ACCEPT
 
-    def execute(handle: object) -> R:
-        cancelled.wait(10.0)
+    async def execute(handle: object) -> R:
+        await in_thread_of(node, lambda: cancelled.wait(10.0))
         if until_true(lambda: handle.is_cancel_requested, 5.0, CancelToken(5.0)):
             handle.canceled()
         return R()
 
+    node = ros.node('slow')
     ActionServer(
-        ros.node('slow'),
+        node,
         ExecuteCommand,
         'slow/execute_command',
         execute_callback=execute,

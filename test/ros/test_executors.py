@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,13 +14,14 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_profi
 from sensor_msgs.msg import BatteryState
 from servers import FibonacciServer, SwitchServer, VelocityLog
 from std_msgs.msg import String
+from threads import in_thread
 
 from nemotron_ros.bridge.executor import RosExecutor
 from nemotron_ros.cancel import CancelToken, Cause
 from nemotron_ros.chat.messages import ToolCall
 from nemotron_ros.tools.dispatch import Dispatcher
 from nemotron_ros.tools.guard import Guard
-from nemotron_ros.tools.result import Status, ToolResult
+from nemotron_ros.tools.result import Status
 from nemotron_ros.tools.tool_file import load
 
 TOOLS = """
@@ -86,19 +85,6 @@ def run(ros, tmp_path: Path):
     call.dispatcher = dispatcher
     yield call
     executor.close()
-
-
-def in_thread(function: Callable[[], ToolResult]) -> Callable[[], ToolResult]:
-    """Start a call in a thread; the function that is returned waits for its result."""
-    results: list[ToolResult] = []
-    thread = threading.Thread(target=lambda: results.append(function()), daemon=True)
-    thread.start()
-
-    def result() -> ToolResult:
-        thread.join(20.0)
-        return results[0]
-
-    return result
 
 
 def test_publishes_at_a_rate_for_a_time_and_closes_with_a_stop(ros, run, eventually):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,6 +19,7 @@ from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from servers import SwitchServer, VelocityLog
 from std_srvs.srv import Trigger
+from threads import in_thread
 
 from nemotron_ros.bridge.waiting import until_done, until_true
 from nemotron_ros.cancel import CancelToken
@@ -75,19 +75,6 @@ def robot(ros):
         node=node, base=base, switch=switch, client=client, send=send, call=call, events=events
     )
     node.trigger_shutdown()
-
-
-def in_thread(function):
-    """Start a command in a thread; the function that is returned waits for its result."""
-    results: list[R] = []
-    thread = threading.Thread(target=lambda: results.append(function()), daemon=True)
-    thread.start()
-
-    def result() -> R:
-        thread.join(20.0)
-        return results[0]
-
-    return result
 
 
 def test_command_calls_a_tool_and_answers(robot, eventually):

@@ -1,37 +1,33 @@
-"""A node of its own for what is heard of topics, spun by one thread.
+"""A node of its own for what tools hear: topics, and answers of services and actions.
 
-A motion ends by what a sensor says, so it must not wait behind anything else. In rclpy's
-executor of several threads one thread waits while another one takes, and now and then a stream
-of messages stood still for a second that way. Here one thread does both.
+A motion ends by what a sensor says or a server answers, so neither may wait behind anything
+that the robot's own node has to do, such as loading a model or ending its commands.
 """
 
 from __future__ import annotations
 
 from contextlib import ExitStack
 
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
 from nemotron_ros.spinning import spun
 
 
-class Listener:
+class ToolNode:
     """Makes and spins a node beside another one, in its context and namespace."""
 
     def __init__(self, beside: Node) -> None:
         self.node = Node(
-            f'{beside.get_name()}_listener',
+            f'{beside.get_name()}_tools',
             namespace=beside.get_namespace(),
             context=beside.context,
             use_global_arguments=False,
             enable_rosout=False,
             start_parameter_services=False,
         )
-        executor = SingleThreadedExecutor(context=beside.context)
-        executor.add_node(self.node)
         self._end = ExitStack()
         self._end.callback(self.node.destroy_node)
-        self._end.enter_context(spun(executor))
+        self._end.enter_context(spun(self.node))
 
     def close(self) -> None:
         """End the thread, then the node."""
