@@ -4,40 +4,35 @@ from __future__ import annotations
 
 import json
 import os
-import queue
 import re
 import secrets
 import shutil
-import socket
 import sys
 import threading
 from collections.abc import Callable, Generator
-from contextlib import closing
-from dataclasses import dataclass, replace
+from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 
 from nemotron_ros.cancel import CancelToken
-from nemotron_ros.chat.formats.protocol import Format, FormatError, Piece, Reasoning, Text
+from nemotron_ros.chat.formats.protocol import Format
 from nemotron_ros.chat.messages import Message
 from nemotron_ros.chat.prompt import format_for, render
 from nemotron_ros.engine import saved_prompt
+from nemotron_ros.engine.answer import deltas
+from nemotron_ros.engine.exchange import Bounds, Refused, RefusedInStream, chunks
 from nemotron_ros.engine.gguf_file import check
 from nemotron_ros.engine.protocol import (
-    CallDelta,
     ChatRequest,
     Delta,
     EngineDied,
     EngineError,
     EngineState,
     ModelInfo,
-    OutputError,
     Progress,
-    ReasoningDelta,
-    TextDelta,
-    UsageDelta,
 )
 from nemotron_ros.engine.server_process import ServerProcess, private_folder
 
@@ -45,6 +40,7 @@ CHAT = '/v1/chat/completions'
 COMPLETION = '/v1/completions'
 CONNECT_S = 5.0
 IDLE_S = 600.0
+BOUNDS = Bounds(IDLE_S)
 WARM_S = 600.0
 
 
@@ -202,26 +198,7 @@ class LlamaCppEngine:
         form = self._format
         if form is None:
             raise EngineError('the engine is not open')
-        parser = form.parser(request.tools, request.thinking)
-        meter = _Meter()
-        stopped_by = ''
-        try:
-            with closing(self._chunks(CHAT, self._body(request), cancel)) as chunks:
-                for chunk in chunks:
-                    meter.read(chunk)
-                    for choice in chunk.get('choices', ()):
-                        stopped_by = choice.get('finish_reason') or stopped_by
-                        content = choice.get('delta', {}).get('content')
-                        if content:
-                            yield from map(_delta, parser.feed(content))
-            if cancel.ended:
-                return
-            yield from map(_delta, parser.finish(truncated=stopped_by == 'length'))
-        except FormatError as error:
-            raise OutputError(f"the model's output can not be used: {error}") from error
-        yield meter.usage()
-        if stopped_by == 'length':
-            raise OutputError(f'the answer was cut off after {meter.completion} tokens')
+        yield from deltas(self._chunks(CHAT, self._body(request), cancel), form, request, cancel)
 
     def close(self) -> None:
         """End the server and free everything."""
@@ -277,118 +254,27 @@ class LlamaCppEngine:
             self._warm_generation = generation
             self._restore(client)
         died: type[EngineDied] = _DiedBefore
-        exchange = _Exchange(client, route, body)
-        forget = cancel.on_cancel(exchange.abandon)
-        exchange.start()
         try:
-            while True:
-                item = exchange.next(min(cancel.remaining_s(), 1.0))
-                if cancel.ended or item is _END:
-                    return
-                if isinstance(item, EngineError):
-                    raise item
-                if isinstance(item, Exception):
-                    if self._process is not process:
-                        raise EngineError('the engine was closed while it answered') from item
-                    if process.is_dead(generation, 1.0):
-                        raise died(
-                            'the engine died while it answered; it is being started again'
-                        ) from item
-                    raise EngineError(f'the engine does not answer: {item!r}') from item
-                if item is not None:
+            with closing(chunks(client, route, body, cancel, BOUNDS)) as answer:
+                for chunk in answer:
                     died = EngineDied
-                    yield item
-        finally:
-            forget()
-            exchange.abandon()
+                    yield chunk
+        except Refused as refused:
+            raise EngineError(_reason(_error_of(refused))) from None
+        except RefusedInStream as refused:
+            raise EngineError(_reason(refused.error)) from None
+        except (httpx.HTTPError, EngineError, RuntimeError) as error:
+            if self._process is not process:
+                raise EngineError('the engine was closed while it answered') from error
+            if process.is_dead(generation, 1.0):
+                raise died(
+                    'the engine died while it answered; it is being started again'
+                ) from error
+            raise EngineError(f'the engine does not answer: {error}') from error
 
 
 class _DiedBefore(EngineDied):
     """It had died unnoticed, or died before it said anything: its successor can be asked."""
-
-
-_END = object()
-
-
-class _Exchange:
-    """One streamed HTTP exchange, read in a thread of its own so that it can be abandoned."""
-
-    def __init__(self, client: httpx.Client, route: str, body: dict[str, Any]) -> None:
-        self._client = client
-        self._route = route
-        self._body = body
-        self._items: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._abandoned = threading.Event()
-        self._lock = threading.Lock()
-        self._socket: socket.socket | None = None
-
-    def start(self) -> None:
-        """Send the request."""
-        threading.Thread(target=self._read, daemon=True).start()
-
-    def next(self, timeout_s: float) -> Any:
-        """Return the next chunk, error or end; None if there is none in time."""
-        try:
-            return self._items.get(timeout=max(timeout_s, 0.0))
-        except queue.Empty:
-            return None
-
-    def abandon(self) -> None:
-        """Hang up: the server stops working on it, and the reader ends."""
-        with self._lock:
-            self._abandoned.set()
-            if self._socket is not None:
-                # Closing it would not wake a reader that waits in it.
-                _shut_down(self._socket)
-        self._items.put(None)
-
-    def _read(self) -> None:
-        try:
-            with self._client.stream('POST', self._route, json=self._body) as response:
-                with self._lock:
-                    stream = response.extensions['network_stream']
-                    self._socket = stream.get_extra_info('socket')
-                    if self._abandoned.is_set():
-                        return
-                if response.status_code != 200:
-                    raise EngineError(_reason(json.loads(response.read())['error']))
-                for line in response.iter_lines():
-                    if self._abandoned.is_set():
-                        return
-                    if line == 'data: [DONE]':
-                        return self._items.put(_END)
-                    if line.startswith('data: '):
-                        chunk = json.loads(line[len('data: ') :])
-                        if 'error' in chunk:
-                            raise EngineError(_reason(chunk['error']))
-                        self._items.put(chunk)
-                raise EngineError('the engine left its answer without an end')
-        except Exception as error:  # whatever it is, the one who waits must learn of it
-            self._items.put(error)
-        finally:
-            with self._lock:
-                self._socket = None
-
-
-@dataclass
-class _Meter:
-    """Counts tokens from what the server tells in its chunks."""
-
-    prompt: int = 0
-    cached: int = 0
-    completion: int = 0
-
-    def read(self, chunk: dict[str, Any]) -> None:
-        usage = chunk.get('usage')
-        if usage:
-            self.prompt = usage.get('prompt_tokens', 0)
-            self.completion = usage.get('completion_tokens', 0)
-        timings = chunk.get('timings')
-        if timings:
-            self.cached = timings.get('cache_n', 0)
-
-    def usage(self) -> UsageDelta:
-        return UsageDelta(self.prompt, self.cached, self.completion)
 
 
 def _properties(client: httpx.Client) -> dict[str, Any]:
@@ -430,12 +316,11 @@ def _ending(grammar: str, end: str) -> str:
     return f'{head}{start}({first}) {end}?\n{rest}'
 
 
-def _delta(piece: Piece) -> Delta:
-    if isinstance(piece, Text):
-        return TextDelta(piece.text)
-    if isinstance(piece, Reasoning):
-        return ReasoningDelta(piece.text)
-    return CallDelta(piece)
+def _error_of(refused: Refused) -> Any:
+    """Return what a refusal says: llama.cpp's error object, or its text."""
+    with suppress(ValueError, KeyError, TypeError):
+        return json.loads(refused.body)['error']
+    return f'{refused}: {refused.body}'
 
 
 def _reason(error: Any) -> str:
@@ -447,10 +332,3 @@ def _reason(error: Any) -> str:
             f'{error.get("n_ctx")}; use fewer tools or examples, or a larger context_tokens'
         )
     return f'the engine refused the request: {text}'
-
-
-def _shut_down(connection: socket.socket) -> None:
-    try:
-        connection.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        return

@@ -58,6 +58,7 @@ class ScriptedEngine:
     def __init__(self, script: Path) -> None:
         self._path = Path(script)
         self._replies: tuple[Reply, ...] | None = None
+        self._running: set[CancelToken] = set()
 
     def open(self, warm: ChatRequest, progress: Progress) -> ModelInfo:
         """Read the file."""
@@ -78,16 +79,25 @@ class ScriptedEngine:
             *map(TextDelta, _words(reply.text)),
             *map(CallDelta, reply.calls),
         ]
-        for delta in deltas:
-            if cancel.wait(reply.delay_s / len(deltas)):
-                return
-            yield delta
+        until = cancel.child()
+        self._running.add(until)
+        try:
+            for delta in deltas:
+                if until.wait(reply.delay_s / len(deltas)):
+                    if not cancel.ended:
+                        raise EngineError('the engine was closed while it answered')
+                    return
+                yield delta
+        finally:
+            self._running.discard(until)
         said = ' '.join(message.content for message in request.messages)
         yield UsageDelta(len(said.split()), 0, len(deltas))
 
     def close(self) -> None:
-        """Forget the file."""
+        """Forget the file, and end what is being said."""
         self._replies = None
+        for until in tuple(self._running):
+            until.cancel()
 
 
 def load_script(path: Path) -> tuple[Reply, ...]:

@@ -1,0 +1,131 @@
+"""Opens the engines for the suite, and prints the table of engine and check at the end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from asking import WARM
+from engines import SUBJECTS, Rig, Unavailable, Workshop
+
+from nemotron_ros.engine import saved_prompt
+
+MARKS = {'passed': '✓', 'failed': '✗', 'skipped': '·', 'unavailable': 'n/a'}
+RESULTS = pytest.StashKey[dict[tuple[str, str], str]]()
+
+
+class Bench:
+    """Makes rigs of one engine; those that are only looked at are made once.
+
+    Example::
+
+        engine = bench.opened('talker').engine
+    """
+
+    def __init__(self, subject: str, folder: Path, shared: Path) -> None:
+        self._subject = subject
+        self._folder = folder
+        self._shared = shared
+        self._opened: dict[str, Rig] = {}
+        self._stack = ExitStack()
+        self._made = 0
+
+    def fresh(self, model: str) -> Rig:
+        """Return a rig of the test's own, not open yet."""
+        self._made += 1
+        folder = self._folder / str(self._made)
+        folder.mkdir()
+        try:
+            rig = SUBJECTS[self._subject](Workshop(folder, self._shared), model)  # type: ignore
+        except Unavailable as error:
+            pytest.skip(f'unavailable: {error}')
+        self._stack.callback(rig.put_away)
+        self._stack.callback(rig.engine.close)
+        return rig
+
+    def opened(self, model: str) -> Rig:
+        """Return the open rig that the tests share."""
+        if model not in self._opened:
+            rig = self.fresh(model)
+            rig.engine.open(WARM, lambda _part, _text: None)
+            self._opened[model] = rig
+        return self._opened[model]
+
+    def put_away(self) -> None:
+        """Close everything."""
+        self._stack.close()
+
+
+@pytest.fixture(scope='session')
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for what is made once in a run."""
+    return tmp_path_factory.mktemp('shared')
+
+
+@pytest.fixture(scope='module', params=SUBJECTS)
+def bench(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, shared: Path
+) -> Iterator[Bench]:
+    """Makes the rigs of one engine after the other."""
+    folder = tmp_path_factory.mktemp('rigs')
+    with pytest.MonkeyPatch.context() as patch:
+        prompts = folder / 'prompts'
+        prompts.mkdir()
+        patch.setattr(saved_prompt, 'prompts_folder', lambda otherwise: prompts)
+        bench = Bench(request.param, folder, shared)
+        yield bench
+        bench.put_away()
+
+
+@pytest.fixture
+def applies() -> Callable[[object, str], None]:
+    """Skip a check that means nothing for an engine, with the reason."""
+
+    def check(condition: object, reason: str) -> None:
+        if not condition:
+            pytest.skip(f'does not apply: {reason}')
+
+    return check
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Note how each check went with each engine."""
+    outcome = yield
+    report = outcome.get_result()  # type: ignore[attr-defined]
+    subject = getattr(item, 'callspec', None) and item.callspec.params.get('bench')
+    if subject is None or (report.when != 'call' and report.passed):
+        return
+    results = item.config.stash.setdefault(RESULTS, {})
+    result = report.outcome
+    if report.skipped and 'unavailable' in str(report.longrepr):
+        result = 'unavailable'
+    check = item.name.removeprefix('test_').replace(f'[{subject}]', '').replace('_', ' ')
+    check = check.replace(f'{subject}-', '').replace(f'-{subject}', '')
+    # An error in the closing counts against the check that passed before.
+    if results.get((check, subject)) != 'failed':
+        results[check, subject] = result
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the conformance table: each check, and how it went with each engine."""
+    results = terminalreporter.config.stash.get(RESULTS, {})
+    if not results:
+        return
+    subjects = [name for name in SUBJECTS if any(name == subject for _, subject in results)]
+    checks = list(dict.fromkeys(check for check, _ in results))
+    width = max(map(len, checks))
+    terminalreporter.section('conformance of the engines')
+    for number, name in enumerate(subjects):
+        terminalreporter.write_line(f'{"":{width}}  {"│  " * number}┌─ {name}')
+    for check in checks:
+        marks = ''.join(f'{MARKS.get(results.get((check, s), ""), " "):<3}' for s in subjects)
+        terminalreporter.write_line(f'{check:{width}}  {marks.rstrip()}')
+    legend = ', '.join(f'{mark} {word}' for word, mark in MARKS.items())
+    terminalreporter.write_line(legend.replace('· skipped', '· does not apply'))
