@@ -4,62 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from asking import WARM
-from engines import SUBJECTS, Rig, Unavailable, Workshop
+from engines import SUBJECTS
+from workbench import Bench
 
 from nemotron_ros.engine import saved_prompt
 
 MARKS = {'passed': '✓', 'failed': '✗', 'skipped': '·', 'unavailable': 'n/a'}
 RESULTS = pytest.StashKey[dict[tuple[str, str], str]]()
-
-
-class Bench:
-    """Makes rigs of one engine; those that are only looked at are made once.
-
-    Example::
-
-        engine = bench.opened('talker').engine
-    """
-
-    def __init__(self, subject: str, folder: Path, shared: Path) -> None:
-        self._subject = subject
-        self._folder = folder
-        self._shared = shared
-        self._opened: dict[str, Rig] = {}
-        self._stack = ExitStack()
-        self._made = 0
-
-    def fresh(self, model: str) -> Rig:
-        """Return a rig of the test's own, not open yet."""
-        self._made += 1
-        folder = self._folder / str(self._made)
-        folder.mkdir()
-        try:
-            rig = SUBJECTS[self._subject](Workshop(folder, self._shared), model)  # type: ignore
-        except Unavailable as error:
-            pytest.skip(f'unavailable: {error}')
-        self._stack.callback(rig.put_away)
-        self._stack.callback(rig.engine.close)
-        return rig
-
-    def opened(self, model: str) -> Rig:
-        """Return the open rig that the tests share."""
-        if model not in self._opened:
-            rig = self.fresh(model)
-            rig.engine.open(WARM, lambda _part, _text: None)
-            self._opened[model] = rig
-        return self._opened[model]
-
-    def put_away(self) -> None:
-        """Close everything."""
-        self._stack.close()
 
 
 @pytest.fixture(scope='session')

@@ -11,8 +11,8 @@ from itertools import pairwise
 
 import pytest
 from asking import SYSTEM, TOOLS, WARM, asked
-from conftest import Bench
 from jsonschema import Draft202012Validator
+from workbench import Bench
 
 from nemotron_ros.cancel import CancelToken, Cause
 from nemotron_ros.chat.messages import Message, ToolCall
