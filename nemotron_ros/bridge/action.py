@@ -12,13 +12,12 @@ from nemotron_ros.bridge.clients import Clients
 from nemotron_ros.bridge.convert import to_message
 from nemotron_ros.bridge.interfaces import load_action
 from nemotron_ros.bridge.values import fields_of, plain
-from nemotron_ros.bridge.waiting import POLL_S, until_done, until_true
+from nemotron_ros.bridge.waiting import DISCOVERY_S, POLL_S, until_done, until_true
 from nemotron_ros.cancel import CancelToken, Cause
 from nemotron_ros.tools.model import SendGoal
 from nemotron_ros.tools.result import Status, ToolResult
 from nemotron_ros.tools.templates import evaluate
 
-DISCOVERY_S = 3.0
 CANCEL_S = 5.0
 """How long a cancelled goal is given to reach its terminal state."""
 FEEDBACK_S = 0.2

@@ -9,7 +9,8 @@ from typing import Any
 
 from nemotron_ros.bridge.clients import Clients
 from nemotron_ros.bridge.latest import LatestMessage, Sample
-from nemotron_ros.bridge.sender import DISCOVERY_S, NobodyListens, Sender
+from nemotron_ros.bridge.sender import NobodyListens, Sender
+from nemotron_ros.bridge.waiting import DISCOVERY_S
 from nemotron_ros.cancel import CancelToken, Cause
 from nemotron_ros.tools.model import Publish, Until
 from nemotron_ros.tools.result import Status, ToolResult

@@ -8,12 +8,11 @@ from typing import Any
 
 from nemotron_ros.bridge.clients import Clients
 from nemotron_ros.bridge.values import fields_of, plain
+from nemotron_ros.bridge.waiting import DISCOVERY_S
 from nemotron_ros.cancel import CancelToken
 from nemotron_ros.tools.model import Read
 from nemotron_ros.tools.result import Status, ToolResult
 from nemotron_ros.tools.templates import evaluate
-
-DISCOVERY_S = 3.0
 
 
 def read(

@@ -9,12 +9,11 @@ from typing import Any
 from nemotron_ros.bridge.clients import Clients
 from nemotron_ros.bridge.convert import to_message
 from nemotron_ros.bridge.interfaces import load_message
-from nemotron_ros.bridge.waiting import until_true
+from nemotron_ros.bridge.waiting import DISCOVERY_S, until_true
 from nemotron_ros.cancel import CancelToken
 from nemotron_ros.tools.model import Send
 from nemotron_ros.tools.templates import evaluate
 
-DISCOVERY_S = 3.0
 RETRY_S = (0.01, 0.03, 0.1)
 
 

@@ -8,9 +8,9 @@ from typing import Any
 from nemotron_ros.bridge.clients import Clients
 from nemotron_ros.bridge.convert import to_message
 from nemotron_ros.bridge.interfaces import load_service
-from nemotron_ros.bridge.sender import DISCOVERY_S, NobodyListens, Sender
+from nemotron_ros.bridge.sender import NobodyListens, Sender
 from nemotron_ros.bridge.values import fields_of, plain
-from nemotron_ros.bridge.waiting import POLL_S, until_done, until_true
+from nemotron_ros.bridge.waiting import DISCOVERY_S, POLL_S, until_done, until_true
 from nemotron_ros.cancel import CancelToken, Cause
 from nemotron_ros.tools.model import CallService
 from nemotron_ros.tools.result import Status, ToolResult

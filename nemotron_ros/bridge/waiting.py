@@ -9,6 +9,8 @@ from typing import Any
 
 from nemotron_ros.cancel import CancelToken
 
+DISCOVERY_S = 3.0
+"""How long what a tool speaks to is given to be found, and to say its first word."""
 POLL_S = 0.02
 """How often a state that gives no notice, such as discovery, is looked at."""
 
