@@ -44,11 +44,15 @@ _ENDED = {
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds of one command: turns of the model, calls, tokens per turn, characters."""
+    """Bounds of one command: turns of the model, calls, tokens per turn, characters.
+
+    ``thinking_tokens`` come on top of ``max_tokens`` where the model reasons.
+    """
 
     max_turns: int = 6
     max_calls: int = 16
     max_tokens: int = 384
+    thinking_tokens: int = 1024
     max_command_chars: int = 2000
 
 
@@ -63,13 +67,17 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Command:
-    """What is asked: one action goal. ``allowed_tools`` names tools, ``'*'`` all of them."""
+    """What is asked: one action goal. ``allowed_tools`` names tools, ``'*'`` all of them.
+
+    ``thinking`` None leaves it to :class:`Sampling`.
+    """
 
     id: str
     text: str
     session_id: str = ''
     allowed_tools: tuple[str, ...] = (ALL_TOOLS,)
     dry_run: bool = False
+    thinking: bool | None = None
 
 
 class BadCommandError(ValueError):
@@ -175,7 +183,7 @@ class Agent:
 
     def warm_request(self) -> ChatRequest:
         """Return the request whose prompt every command begins with."""
-        return self._request(())
+        return self._request((), self._sampling.thinking)
 
     def is_stop(self, text: str) -> bool:
         """Whether a command is a stop, which never asks the model."""
@@ -295,8 +303,10 @@ class Agent:
         story.text = ''
         began_s = time.monotonic()
         first = True
+        asked = story.command.thinking
+        request = self._request(turns, self._sampling.thinking if asked is None else asked)
         try:
-            with closing(self._engine.stream(self._request(turns), cancel)) as stream:
+            with closing(self._engine.stream(request, cancel)) as stream:
                 for delta in stream:
                     if first and not story.usage.time_to_first_token_s:
                         story.usage = replace(story.usage, time_to_first_token_s=story.elapsed_s())
@@ -378,16 +388,16 @@ class Agent:
             return known
         return frozenset(command.allowed_tools)
 
-    def _request(self, turns: tuple[Message, ...]) -> ChatRequest:
+    def _request(self, turns: tuple[Message, ...], thinking: bool) -> ChatRequest:
         # Every tool is named in every prompt, whatever the goal allows, so that the
         # prompt's beginning stays the same and stays read; the guard refuses the others.
         return ChatRequest(
             messages=(*self._opening, *turns),
             tools=self._specs,
-            max_tokens=self._limits.max_tokens,
+            max_tokens=self._limits.max_tokens + thinking * self._limits.thinking_tokens,
             temperature=self._sampling.temperature,
             seed=self._sampling.seed,
-            thinking=self._sampling.thinking,
+            thinking=thinking,
         )
 
 

@@ -131,6 +131,7 @@ class NemotronNode(LifecycleNode):
                     wanted.max_turns,
                     wanted.max_calls,
                     wanted.max_tokens,
+                    wanted.thinking_tokens,
                     wanted.max_command_chars,
                 ),
                 Sampling(wanted.temperature, wanted.seed, wanted.thinking),
@@ -300,7 +301,8 @@ class NemotronNode(LifecycleNode):
             text=goal.command,
             session_id=goal.session_id,
             allowed_tools=tuple(goal.allowed_tools),
-            dry_run=goal.mode == ExecuteCommand.Goal.MODE_DRY_RUN,
+            dry_run=goal.mode == goal.MODE_DRY_RUN,
+            thinking={goal.THINKING_OFF: False, goal.THINKING_ON: True}.get(goal.thinking),
         )
 
         def emit(event: Event) -> None:
@@ -337,6 +339,8 @@ class NemotronNode(LifecycleNode):
             return f'timeout_s: expected seconds > 0 and <= {longest_s:g}, got {goal.timeout_s:g}'
         if goal.mode not in (goal.MODE_EXECUTE, goal.MODE_DRY_RUN):
             return f'mode: expected 0 (execute) or 1 (dry run), got {goal.mode}'
+        if goal.thinking not in (goal.THINKING_DEFAULT, goal.THINKING_OFF, goal.THINKING_ON):
+            return f'thinking: expected 0 (default), 1 (off) or 2 (on), got {goal.thinking}'
         return ''
 
     # Services

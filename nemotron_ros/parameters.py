@@ -14,6 +14,7 @@ RANGES: dict[str, tuple[float, float]] = {
     'context_tokens': (512, 262144),
     'threads': (0, 256),
     'max_tokens': (16, 8192),
+    'thinking_tokens': (16, 32768),
     'max_turns': (1, 32),
     'max_calls': (1, 128),
     'max_command_chars': (1, 20000),
@@ -30,12 +31,13 @@ DESCRIPTIONS = {
     'context_tokens': 'Size of the context, tokens.',
     'threads': 'Threads of the engine; 0 leaves one core to the rest of the robot.',
     'max_tokens': 'Most tokens that the model may write in a turn.',
+    'thinking_tokens': 'Most tokens that it may reason with in a turn, on top of max_tokens.',
     'max_turns': 'Most turns of the model in a command.',
     'max_calls': 'Most tool calls in a command.',
     'max_command_chars': 'Longest command taken, characters.',
     'temperature': 'Sampling temperature; 0 takes the likeliest word.',
     'seed': 'Seed of the sampling.',
-    'thinking': 'Let the model reason before it answers.',
+    'thinking': 'Let the model reason before it answers; a goal may say otherwise.',
     'goal_timeout_max_s': 'Longest timeout_s that a goal may ask for, seconds.',
     'autostart': 'Configure and activate without waiting for a lifecycle manager.',
 }
@@ -52,6 +54,7 @@ class Parameters:
     context_tokens: int = 4096
     threads: int = 0
     max_tokens: int = 384
+    thinking_tokens: int = 1024
     max_turns: int = 6
     max_calls: int = 16
     max_command_chars: int = 2000

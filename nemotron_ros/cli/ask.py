@@ -22,6 +22,8 @@ READY_S = 10.0
 """How long the node is waited for."""
 LISTEN_S = 15.0
 """How much longer than the command may take its outcome is waited for."""
+THINKING = {None: 0, False: 1, True: 2}
+"""As the goal's field counts: as the node says, off, on."""
 CONTROL = re.compile(r'[\x00-\x08\x0b-\x1f\x7f-\x9f]')
 
 
@@ -43,6 +45,12 @@ def add_parser(verbs: Any) -> None:
         '--timeout', type=seconds, default=120.0, help='seconds for everything (default: 120)'
     )
     parser.add_argument('--dry-run', action='store_true', help='check the calls, send none')
+    parser.add_argument(
+        '--think',
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help='let the model reason first, or not (default: as the node says)',
+    )
     parser.add_argument('--json', action='store_true', help='print JSON lines: events, result')
     parser.set_defaults(run=run)
 
@@ -59,6 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
         session_id=arguments.session,
         timeout_s=arguments.timeout,
         mode=ExecuteCommand.Goal.MODE_DRY_RUN if arguments.dry_run else 0,
+        thinking=THINKING[arguments.think],
     )
     if arguments.tools is not None:
         goal.allowed_tools = [name for name in arguments.tools.split(',') if name]

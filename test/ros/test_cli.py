@@ -126,6 +126,21 @@ def test_ask_json_is_a_document_a_line(robot):
     assert json.loads(result['calls'][0]['arguments']) == {'seconds': 0.3}
 
 
+@pytest.mark.parametrize(('flag', 'thinks'), [('--think', True), ('--no-think', False)])
+def test_ask_says_whether_the_model_reasons(robot, monkeypatch, flag, thinks):
+    engine = robot.node._engine
+    asked = []
+    stream = engine.stream
+    monkeypatch.setattr(
+        engine,
+        'stream',
+        lambda request, cancel: (asked.append(request.thinking), stream(request, cancel))[1],
+    )
+    assert nemotron('ask', flag, 'hello').code == 0
+    assert nemotron('ask', 'hello').code == 0
+    assert asked == [thinks, False]
+
+
 @pytest.mark.parametrize('tools', ['switch', ''])
 def test_ask_tools_bounds_what_it_may_use(robot, tools):
     done = nemotron('ask', '--tools', tools, 'please drive a little')

@@ -155,6 +155,7 @@ def test_dry_run_sends_nothing(robot):
         ({'command': 'hello', 'timeout_s': math.nan}, 'timeout_s'),
         ({'command': 'hello', 'timeout_s': math.inf}, 'timeout_s'),
         ({'command': 'hello', 'mode': 7}, 'mode'),
+        ({'command': 'hello', 'thinking': 3}, 'thinking'),
     ],
     ids=lambda value: str(value)[:40],
 )

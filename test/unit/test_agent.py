@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from recorder import ROBOT, Act, Recorder, dispatcher, until_canceled
 
-from nemotron_ros.agent import Agent, Command, Limits
+from nemotron_ros.agent import Agent, Command, Limits, Sampling
 from nemotron_ros.cancel import CancelToken, Cause
 from nemotron_ros.chat.messages import Message, ToolCall
 from nemotron_ros.engine.protocol import (
@@ -173,6 +173,26 @@ def test_every_prompt_begins_alike_and_names_every_tool() -> None:
     for request in robot.engine.requests:
         assert request.messages[: len(warm.messages)] == warm.messages
         assert request.tools == warm.tools == tuple(t.spec for t in ROBOT.tools.values())
+
+
+@pytest.mark.parametrize(
+    ('by_default', 'asked', 'thinks'),
+    [(False, None, False), (True, None, True), (False, True, True), (True, False, False)],
+)
+def test_thinking_is_the_commands_own_or_as_by_default(
+    by_default: bool, asked: bool | None, thinks: bool
+) -> None:
+    robot = Robot()
+    robot.agent = Agent(
+        robot.engine,
+        ROBOT,
+        robot.dispatcher,
+        Limits(max_tokens=100, thinking_tokens=50),
+        Sampling(thinking=by_default),
+    )
+    robot.do(thinking=asked)
+    (request,) = robot.engine.requests
+    assert (request.thinking, request.max_tokens) == (thinks, 150 if thinks else 100)
 
 
 def test_a_script_does_a_whole_command(tmp_path: Path) -> None:
