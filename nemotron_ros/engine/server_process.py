@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -19,16 +21,28 @@ MAX_RESTARTS = 5
 HEALTHY_S = 60.0
 """A server that ran for so long gets all its restarts back."""
 END_S = 5.0
+"""How long a program is given to end by itself when its input closes."""
+GRACE_S = 4.0
+"""How long its guardian gives to a server; less than it is given itself."""
+POLL_S = 0.2
 LAST_LINES = 6
 """Lines of standard error that are told when it dies."""
 
 
+def guarded(command: Sequence[str]) -> tuple[list[str], str]:
+    """Return the command and the settings that run a server which knows nothing of this."""
+    settings = json.dumps({'command': list(command), 'grace_s': GRACE_S})
+    return [sys.executable, '-m', 'nemotron_ros.engine.guardian'], settings
+
+
 class ServerProcess:
-    """Runs a program that prints ``ready`` once it serves, and that ends when its input closes.
+    """Runs a program that ends when its input closes; brings it up again when it dies.
 
     :param command: the program and its arguments.
     :param settings: the line that it reads from standard input.
     :param on_state: told of every change of state, from any thread.
+    :param serves: asked again and again whether it serves by now. Without it the program
+        prints ``ready`` for that.
     """
 
     def __init__(
@@ -37,11 +51,13 @@ class ServerProcess:
         settings: str,
         start_timeout_s: float,
         on_state: Callable[[EngineState, str], None],
+        serves: Callable[[], bool] | None = None,
     ) -> None:
         self._command = list(command)
         self._settings = settings
         self._start_timeout_s = start_timeout_s
         self._on_state = on_state
+        self._serves = serves
         self._changed = threading.Condition()
         self._child: subprocess.Popen[bytes] | None = None
         self._ready = False
@@ -62,19 +78,25 @@ class ServerProcess:
         """How often a child has become ready."""
         return self._generation
 
-    def start(self) -> None:
+    def start(self, progress: Callable[[float, str], None] = lambda _part, _text: None) -> None:
         """Start the child and wait until it serves.
 
+        :param progress: told now and then how much of the time it may take has passed, and
+            the last line that it printed.
         :raise EngineError: with the end of what it printed; nothing is left behind.
         """
         self._watcher = threading.Thread(target=self._watch, daemon=True)
         self._watcher.start()
-        with self._changed:
-            self._changed.wait_for(
-                lambda: self._ready or self._failure or self._closing,
-                self._start_timeout_s + END_S,
-            )
-            ready, failure = self._ready, self._failure
+        began_s = time.monotonic()
+        waited_s = 0.0
+        while waited_s < self._start_timeout_s + END_S:
+            with self._changed:
+                self._changed.wait_for(lambda: self._ready or self._failure or self._closing, 1.0)
+                ready, failure, closing = self._ready, self._failure, self._closing
+            if ready or failure or closing:
+                break
+            waited_s = time.monotonic() - began_s
+            progress(min(1.0, waited_s / self._start_timeout_s), self._last_line())
         if not ready:
             self.close()
             raise EngineError(failure or 'the engine was closed while it started')
@@ -166,18 +188,21 @@ class ServerProcess:
             with suppress(BrokenPipeError):
                 child.stdin.write(self._settings.encode() + b'\n')
                 child.stdin.flush()
+        generation = self._generation
         reader = threading.Thread(target=self._keep, args=(child.stderr,), daemon=True)
         reader.start()
-        timer = threading.Timer(self._start_timeout_s, child.kill)
+        timer = threading.Timer(self._start_timeout_s, self._give_up, (child, generation))
         timer.start()
-        ready = False
         try:
-            # To its end, whatever it prints: a full pipe would stop the child.
-            for line in child.stdout:
-                if not ready and line.strip() == b'ready':
-                    ready = True
-                    timer.cancel()
-                    self._tell_ready()
+            if self._serves is None:
+                # To its end, whatever it prints: a full pipe would stop the child.
+                for line in child.stdout:
+                    if line.strip() == b'ready':
+                        self._tell_ready(generation)
+            else:
+                poller = threading.Thread(target=self._poll, args=(child, generation), daemon=True)
+                poller.start()
+                self._keep(child.stdout)
             code = child.wait()
         finally:
             timer.cancel()
@@ -189,16 +214,41 @@ class ServerProcess:
             for pipe in (child.stdin, child.stdout, child.stderr):
                 with suppress(BrokenPipeError):
                     pipe.close()
-        if not ready and time.monotonic() - began_s >= self._start_timeout_s:
+        if self._generation == generation and time.monotonic() - began_s >= self._start_timeout_s:
             return f'the server was not ready within {self._start_timeout_s:g} s'
         return ': '.join(filter(None, (f'the server ended with code {code}', self.last_words())))
 
-    def _tell_ready(self) -> None:
+    def _tell_ready(self, generation: int) -> None:
+        """Tell that the child which came up after that generation is ready."""
         with self._changed:
+            if self._generation != generation or self._child is None or self._closing:
+                return
             self._ready = True
             self._generation += 1
             self._changed.notify_all()
         self._on_state(EngineState.READY, 'the server is ready')
+
+    def _poll(self, child: subprocess.Popen[bytes], generation: int) -> None:
+        """Ask whether it serves until it does, or is not there any more."""
+        assert self._serves is not None
+        while self._child is child and not self._closing:
+            if self._serves():
+                return self._tell_ready(generation)
+            with self._changed:
+                self._changed.wait_for(lambda: self._closing or self._child is not child, POLL_S)
+
+    def _give_up(self, child: subprocess.Popen[bytes], generation: int) -> None:
+        """End a child that is not ready in time."""
+        if self._generation != generation:
+            return
+        if self._serves is None:
+            child.kill()
+        else:  # what its guardian guards has to end first
+            _end(child)
+
+    def _last_line(self) -> str:
+        lines = tuple(self._stderr)
+        return lines[-1] if lines else 'starting the server'
 
     def _keep(self, stderr: IO[bytes]) -> None:
         for line in stderr:

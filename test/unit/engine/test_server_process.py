@@ -14,11 +14,18 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from nemotron_ros.cancel import CancelToken
+from nemotron_ros.engine.loopback import free_port
 from nemotron_ros.engine.protocol import EngineError, EngineState
-from nemotron_ros.engine.server_process import MAX_RESTARTS, ServerProcess, private_folder
+from nemotron_ros.engine.server_process import (
+    MAX_RESTARTS,
+    ServerProcess,
+    guarded,
+    private_folder,
+)
 
 # Serves until its input closes.
 SERVE = """
@@ -367,3 +374,156 @@ def test_private_folder() -> None:
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     finally:
         folder.rmdir()
+
+
+# A server that knows nothing of this package, behind its guardian
+
+
+FOREIGN = """
+import http.server, subprocess, sys, threading, time
+print('loading 10 %', file=sys.stderr, flush=True)
+sleep = [sys.executable, '-c', 'import time; time.sleep(600)']
+helpers = [subprocess.Popen(sleep), subprocess.Popen(sleep, start_new_session=True)]
+open(MARK, 'w').write(' '.join(str(helper.pid) for helper in helpers))
+time.sleep(LOADING_S)
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+    def log_message(self, *_): pass
+http.server.HTTPServer(('127.0.0.1', PORT), Handler).serve_forever()
+"""
+
+
+class Foreign:
+    """A server with helpers of its own, in its group and out of it."""
+
+    def __init__(self, folder: Path, states: States, before: str = '', **more: float) -> None:
+        self.port = free_port()
+        self.mark = folder / 'helpers'
+        head = f'MARK = {str(self.mark)!r}; PORT = {self.port}'
+        head += f'; LOADING_S = {more.get("loading_s", 0.0)}\n{before}'
+        command, settings = guarded([sys.executable, '-c', head + FOREIGN])
+        timeout_s = more.get('timeout_s', 20.0)
+        self.process = ServerProcess(command, settings, timeout_s, states, self.serves)
+
+    def serves(self) -> bool:
+        try:
+            return httpx.get(f'http://127.0.0.1:{self.port}/', trust_env=False).is_success
+        except httpx.HTTPError:
+            return False
+
+    def pids(self) -> list[int]:
+        """Return every process of it: the guardian, the server, its helpers."""
+        guardian = self.process.pid
+        assert guardian is not None
+        children = Path(f'/proc/{guardian}/task/{guardian}/children').read_text().split()
+        return [guardian, *map(int, children), *map(int, self.mark.read_text().split())]
+
+
+@pytest.fixture
+def foreign(states: States, tmp_path: Path) -> Iterator[Callable[..., Foreign]]:
+    made = []
+
+    def make(**more: Any) -> Foreign:
+        made.append(Foreign(tmp_path, states, **more))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.process.close()
+
+
+def test_a_foreign_server_serves_until_closed(foreign: Callable[..., Foreign]) -> None:
+    server = foreign(loading_s=1.3)
+    told: list[tuple[float, str]] = []
+    server.process.start(lambda part, text: told.append((part, text)))
+    assert server.serves()
+    pids = server.pids()
+    assert len(pids) == 4
+    assert all(map(runs, pids))
+    assert told
+    assert told[0][1] == 'loading 10 %'
+    assert 0.0 < told[0][0] < 0.2
+    began = time.monotonic()
+    server.process.close()
+    assert [pid for pid in pids if runs(pid)] == []
+    assert time.monotonic() - began < 2.0, 'it was asked to end, and did'
+
+
+def test_a_foreign_server_that_does_not_listen_is_killed(
+    foreign: Callable[..., Foreign], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr('nemotron_ros.engine.server_process.GRACE_S', 0.3)
+    server = foreign(before='import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n')
+    server.process.start()
+    pids = server.pids()
+    server.process.close()
+    assert [pid for pid in pids if runs(pid)] == []
+
+
+def test_a_foreign_server_comes_up_again(foreign: Callable[..., Foreign], states: States) -> None:
+    server = foreign()
+    server.process.start()
+    pids = server.pids()
+    kill(pids[1])
+    died(server.process, 1)
+    assert server.process.wait_ready(CancelToken(20.0))
+    assert server.serves()
+    assert states.names == ['READY', 'RESTARTING', 'READY']
+    assert states.told[1][1].endswith('the server was ended by SIGKILL')
+    assert [pid for pid in pids if runs(pid)] == [], 'its helpers have ended with it'
+
+
+def test_a_foreign_server_that_is_never_ready(foreign: Callable[..., Foreign]) -> None:
+    server = foreign(loading_s=60.0, timeout_s=0.8)
+    with pytest.raises(EngineError, match=r'^the server was not ready within 0\.8 s'):
+        server.process.start()
+    helpers = list(map(int, server.mark.read_text().split()))
+    assert [pid for pid in helpers if runs(pid)] == []
+
+
+def test_no_such_foreign_server(states: States) -> None:
+    process = ServerProcess(*guarded(['/no/such/server']), 20.0, states, lambda: False)
+    with pytest.raises(EngineError, match='/no/such/server can not be started: No such file'):
+        process.start()
+
+
+PARENT_OF_FOREIGN = """
+import sys, httpx
+from nemotron_ros.engine.server_process import ServerProcess, guarded
+def serves():
+    try:
+        return httpx.get(f'http://127.0.0.1:{sys.argv[1]}/', trust_env=False).is_success
+    except httpx.HTTPError:
+        return False
+process = ServerProcess(
+    *guarded([sys.executable, '-c', sys.argv[2]]), 20.0, lambda *_: None, serves
+)
+process.start()
+print(process.pid, flush=True)
+input()
+"""
+
+
+@pytest.mark.parametrize('victim', ['parent', 'guardian'])
+def test_a_foreign_server_ends_with_who_started_it(tmp_path: Path, victim: str) -> None:
+    port, mark = free_port(), tmp_path / 'helpers'
+    program = f'MARK = {str(mark)!r}; PORT = {port}; LOADING_S = 0\n{FOREIGN}'
+    command = [sys.executable, '-c', PARENT_OF_FOREIGN, str(port), program]
+    environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)}
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+    ) as parent:
+        assert parent.stdout is not None
+        guardian = int(parent.stdout.readline())
+        (server,) = Path(f'/proc/{guardian}/task/{guardian}/children').read_text().split()
+        helpers = list(map(int, mark.read_text().split()))
+        kill(parent.pid if victim == 'parent' else guardian)
+        assert ends(int(server))
+        parent.kill()
+    if victim == 'parent':
+        assert all(map(ends, [guardian, *helpers]))
+    for helper in helpers:
+        if runs(helper):
+            kill(helper)
