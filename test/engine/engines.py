@@ -25,6 +25,7 @@ from nemotron_ros.chat.messages import ToolCall
 from nemotron_ros.engine.llama_cpp import LlamaCppEngine
 from nemotron_ros.engine.protocol import ChatRequest, Engine
 from nemotron_ros.engine.scripted import ScriptedEngine
+from nemotron_ros.engine.transformers_engine import TransformersEngine
 
 Model = Literal['talker', 'caller']
 CONTEXT = 1 << 16
@@ -132,6 +133,25 @@ def llama_cpp(workshop: Workshop, model: Model) -> Rig:
     )
 
 
+def transformers(workshop: Workshop, model: Model) -> Rig:
+    """The engine in this process, on the CPU."""
+    try:
+        import llguidance  # noqa: F401
+        import tiny_nemotron_h
+    except ImportError as error:
+        raise Unavailable(str(error)) from error
+    folder = workshop.shared / f'{model}-h'
+    if not folder.exists():
+        if model == 'talker':
+            tiny_nemotron_h.write(folder, never=('<tool_call>', '<|im_end|>'))
+        else:
+            tiny_nemotron_h.write(folder, seed=6, often=('<tool_call>', '<|im_end|>'))
+    return Rig(
+        TransformersEngine(str(folder), CONTEXT, batch_tokens=128),
+        long_prompt=asked('kitchen ' * 4000),
+    )
+
+
 def _kill(pid: int | None) -> None:
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
@@ -140,4 +160,5 @@ def _kill(pid: int | None) -> None:
 SUBJECTS: dict[str, Maker] = {
     'scripted': scripted,
     'llama_cpp': llama_cpp,
+    'transformers': transformers,
 }
