@@ -20,6 +20,14 @@ def seconds(text: str) -> float:
     return value
 
 
+def port(text: str) -> int:
+    """Return the number of a TCP port that a program can listen on."""
+    value = int(text) if text.isdecimal() else 0
+    if not 1 <= value <= 65535:
+        raise argparse.ArgumentTypeError(f'expected a port from 1 to 65535, got {text!r}')
+    return value
+
+
 def node_name(text: str) -> str:
     """Return the name of a node, with its namespace or without."""
     if not NODE_NAME.fullmatch(text):

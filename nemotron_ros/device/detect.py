@@ -58,6 +58,7 @@ class Board:
     gpu: Gpu | None = None
     ram_total_bytes: int = 0
     ram_available_bytes: int = 0
+    swap_free_bytes: int = 0
     glibc: str = ''
 
 
@@ -87,7 +88,7 @@ def detect(root: Path = Path('/'), run: Run = run_tool) -> Board:
     """
     l4t = _l4t(_read(root / 'etc/nv_tegra_release'))
     gpu, driver = _gpu(run)
-    total, available = _memory(root)
+    total, available, swap = _memory(root)
     name, version = platform.libc_ver()
     return Board(
         arch=platform.machine(),
@@ -99,6 +100,7 @@ def detect(root: Path = Path('/'), run: Run = run_tool) -> Board:
         gpu=gpu,
         ram_total_bytes=total,
         ram_available_bytes=available,
+        swap_free_bytes=swap,
         glibc=version if name == 'glibc' else '',
     )
 
@@ -225,14 +227,14 @@ def _driver(text: str) -> str:
 # Memory
 
 
-def _memory(root: Path) -> tuple[int, int]:
-    """Return total and available RAM, in bytes, as far as this process may have it."""
+def _memory(root: Path) -> tuple[int, int, int]:
+    """Return total and available RAM as far as this process may have it, and swap; in bytes."""
     info = dict(re.findall(r'^(\w+): +(\d+) kB', _read(root / 'proc/meminfo'), re.MULTILINE))
     total = int(info.get('MemTotal', 0)) << 10
     available = int(info.get('MemAvailable', 0)) << 10
     for limit, used in _group_limits(root):
         total, available = min(total, limit), min(available, max(0, limit - used))
-    return total, available
+    return total, available, int(info.get('SwapFree', 0)) << 10
 
 
 def _group_limits(root: Path) -> list[tuple[int, int]]:

@@ -92,6 +92,7 @@ class Profile:
     :param max_input_tokens: longest prompt; 0 where the engine has no such bound.
     :param environment: folder of the Python environment that the server is installed in.
     :param server: the server's command with placeholders; empty where the node needs no other.
+    :param install: what to do where the server's program is missing.
     :param build: None where no engine is built ahead.
     """
 
@@ -109,6 +110,7 @@ class Profile:
     smaller: str = ''
     environment: str = ''
     server: tuple[str, ...] = ()
+    install: str = ''
     build: Build | None = None
     folder: Path = field(default=Path(), compare=False)
 
@@ -180,6 +182,7 @@ _SCHEMA = _fields(
         'smaller': _TEXT,
         'environment': {'type': 'string', 'pattern': '^/'},
         'server': _TEXTS,
+        'install': _TEXT,
         'needs': _fields(
             {},
             {
@@ -311,7 +314,7 @@ def _profile(path: Path, data: Mapping[str, Any]) -> Profile:
         key: data[key]
         for key in (
             'title', 'engine', 'precision', 'context_tokens', 'max_batch_size',
-            'max_input_tokens', 'smaller', 'environment',
+            'max_input_tokens', 'smaller', 'environment', 'install',
         )
         if key in data
     }  # fmt: skip

@@ -19,6 +19,7 @@ ALLOWED = {
     'engine': {'chat'},
     'tools': {'chat'},
     'device': {'engine', 'tools'},
+    'edge_llm': {'device', 'engine'},
     'bridge': {'chat', 'events', 'spinning', 'tools'},
     'events': {'chat', 'tools'},
     'agent': {'chat', 'engine', 'events', 'tools', 'bridge'},
@@ -33,10 +34,11 @@ ALLOWED = {
         'tools',
     },
     'cli': {
-        'bridge', 'bringup', 'client', 'demo', 'device', 'engine', 'spinning', 'tools',
+        'bridge', 'bringup', 'client', 'demo', 'device', 'edge_llm', 'engine', 'spinning',
+        'tools',
     },
 }  # fmt: skip
-WITHOUT_ROS = {'cancel', 'chat', 'device', 'engine', 'events', 'tools', 'agent'}
+WITHOUT_ROS = {'cancel', 'chat', 'device', 'edge_llm', 'engine', 'events', 'tools', 'agent'}
 ROS = ('rclpy', 'ament_index_python', 'launch', 'launch_ros', 'rosidl_parser', 'rosidl_runtime_py')
 
 # Calls that turn text into code, or text into a name to call.
