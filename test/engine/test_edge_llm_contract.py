@@ -7,6 +7,7 @@ Only the model and the GPU are stood in for. What is asked here is what
 from __future__ import annotations
 
 import json
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +20,11 @@ import httpx
 import pytest
 from edge_llm_layer import Layer, free_port, serving
 
+from nemotron_ros.device.detect import Board
 from nemotron_ros.device.profile import Profile, load_profiles
+from nemotron_ros.edge_llm.build import BUILDER, BuildError, Plan, make_plan, run
+from nemotron_ros.edge_llm.manifest import Origin
+from nemotron_ros.edge_llm.toolchain import Toolchain, ask, sizes
 
 DEVICES = Path(__file__).resolve().parents[2] / 'config' / 'devices'
 NAME = 'nemotron-3-nano-4b'
@@ -462,3 +467,99 @@ def test_a_key_is_asked_for(
         answer = httpx.post(f'{url}{CHAT}', json=body('hello'), headers=headers, timeout=20)
         assert text_of(chunks(answer)) == 'hello'
         assert httpx.get(f'{url}/health/ready').status_code == 200
+
+
+# The builder
+
+
+def test_the_builder_takes_our_command(
+    layer: Layer, profiles: Mapping[str, Profile], tmp_path: Path
+) -> None:
+    """It is the command that NVIDIA's server gives its own builder, flag by flag."""
+    profile = profiles['jetson_thor']
+    builder = tmp_path / 'bin' / BUILDER
+    builder.parent.mkdir()
+    builder.touch()
+    toolchain = Toolchain('0.11.0', '10.16', str(tmp_path / 'engine'))
+    plan = make_plan(profile, Board('aarch64'), Path('/m'), 'm', toolchain, str(tmp_path))
+    program = (
+        'import json, sys\n'
+        'from experimental.builder.cli import _parser\n'
+        'from experimental.server.runtime.engine_build import BuildOptions\n'
+        'sizes = json.loads(sys.argv[1])\n'
+        'theirs = BuildOptions(**sizes).to_argv("/m", "/e")\n'
+        'lines = sys.argv[2:], theirs, theirs[:4]\n'
+        'print(json.dumps([vars(_parser().parse_args(line)) for line in lines]))'
+    )
+    ours, theirs, bare = json.loads(
+        layer.run(program, json.dumps(sizes(profile)), *plan.command[1:], '--engine-dir', '/e')
+    )
+    assert ours == theirs
+    assert {name: ours[name] for name in sizes(profile)} == sizes(profile)
+    # Why all three are always given.
+    assert {name: bare[name] for name in sizes(profile)} == {
+        'max_input_len': 32, 'max_kv_cache_capacity': 96, 'max_batch_size': 1,
+    }  # fmt: skip
+
+
+def test_the_server_looks_for_the_engine_where_we_build_it(
+    layer: Layer, profiles: Mapping[str, Profile], checkpoint: Path, tmp_path: Path
+) -> None:
+    """Nothing of it needs a GPU; TensorRT is told to be missing where it is."""
+    profile = profiles['jetson_thor']
+    toolchain = ask(profile, str(layer.folder), checkpoint, tmp_path)
+    assert toolchain.edge_llm == '0.11.0'
+    assert toolchain.tensorrt or 'tensorrt' in toolchain.tensorrt_fault
+    folder = Path(toolchain.engine_dir)
+    assert folder.parent.parent == tmp_path / 'engines'
+    assert folder.name.startswith('i8192-b4-kv16384-none-')
+    # What it is called decides which engine a changed profile or another checkpoint gets.
+    program = (
+        'import sys\n'
+        'from experimental.server.config import parse_server_config\n'
+        'from experimental.server.runtime import engine, engine_build\n'
+        'def prepare(model, cache_dir="", options=None, **_rest):\n'
+        '    print(engine_build.bundle_cache_path(model, cache_dir, options))\n'
+        '    sys.exit()\n'
+        'engine_build.prepare_model = prepare\n'
+        'engine._import_runtime = lambda: None\n'
+        'sys.modules["tensorrt"] = type(sys)("tensorrt")\n'
+        'engine.LLM(**parse_server_config(sys.argv[1:]).model.llm_kwargs())'
+    )
+    command = profile.command(1, str(checkpoint), tmp_path)
+    assert layer.run(program, *command[1:]).strip() == str(folder)
+
+
+def test_the_server_and_we_share_a_lock_and_hide_what_is_not_done(
+    layer: Layer, tmp_path: Path
+) -> None:
+    engine_dir = tmp_path / 'engines' / 'model-1' / 'i8192'
+    plan = Plan(origin(), ('true',), engine_dir, 0, 0)
+    plan.part.mkdir(parents=True)
+    program = (
+        'import fcntl, sys\n'
+        'from experimental.server.runtime import engine_build\n'
+        'print(engine_build._bundle_directories(sys.argv[1]))\n'
+        'with engine_build._bundle_lock(sys.argv[2]):\n'
+        '    print("held", flush=True)\n'
+        '    sys.stdin.read()'
+    )
+    child = subprocess.Popen(
+        [str(layer.python), '-I', '-c', program, str(tmp_path), str(engine_dir)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdout is not None
+    try:
+        assert child.stdout.readline().strip() == '[]'
+        assert child.stdout.readline().strip() == 'held'
+        with pytest.raises(BuildError, match='is being built by another process'):
+            run(plan, Board('aarch64'), lambda line: None)
+    finally:
+        child.communicate('')
+    assert child.returncode == 0
+
+
+def origin() -> Origin:
+    return Origin('m', 'fp8', 1, 1, 1, 'b', 'R1', '1', '1', '1')
