@@ -62,6 +62,7 @@ if not behaviour.get("no_config"):
 (args.engine_dir / "tokenizer").mkdir()
 (args.engine_dir / "tokenizer" / "vocab.json").write_text("{{}}")
 Path(sys.prefix, "written").touch()
+print("Serialized", flush=True)
 time.sleep(behaviour.get("linger_s", 0))
 print("Engine outputs:", flush=True)
 """

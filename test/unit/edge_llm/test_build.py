@@ -44,7 +44,7 @@ def test_an_engine_is_built_with_its_manifest(
     lines: list[str] = []
     decided = plan()
     made = build.run(decided, board, lines.append)
-    assert lines == ['Building component llm', 'Engine outputs:']
+    assert lines == ['Building component llm', 'Serialized', 'Engine outputs:']
     assert left(decided) == [decided.engine_dir.name]
     said = json.loads((decided.engine_dir / 'config.json').read_text())
     sizes = (said['max_input_len'], said['max_kv_cache_capacity'], said['max_batch_size'])
@@ -145,11 +145,11 @@ def test_an_interrupt_ends_the_builder_and_leaves_nothing(
     plan: Make, board: Board, environment: Environment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(build, 'END_S', 0.5)
-    environment.behave(linger_s=60, ignore_terminate=True, say='now')
+    environment.behave(linger_s=60, ignore_terminate=True)
     decided = plan()
 
     def interrupt(line: str) -> None:
-        if line == 'now':
+        if line == 'Serialized':
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
