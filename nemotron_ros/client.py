@@ -65,17 +65,20 @@ class CommandClient:
             feedback_sub_qos_profile=EVENTS,
         )
 
-    def wait_ready(self, timeout_s: float) -> None:
-        """Wait until the node is there and active.
+    def wait_ready(self, timeout_s: float, cancel: CancelToken | None = None) -> bool:
+        """Wait until the node is there and active; False if ``cancel`` ends first.
 
         :raise CommandError: if it is not so in time.
         """
-        budget = CancelToken(timeout_s)
+        cancel = cancel or CancelToken()
+        budget = cancel.child(timeout_s)
 
         def there() -> bool:
             return bool(self._client.server_is_ready() and self._state.service_is_ready())
 
         if not until_true(there, timeout_s, budget):
+            if cancel.ended:
+                return False
             raise CommandError(
                 f'nobody serves {self._name}; is the nemotron node running, '
                 'with the same ROS_DOMAIN_ID?'
@@ -89,10 +92,13 @@ class CommandClient:
             else:
                 self._state.remove_pending_request(future)
             if label != ACTIVE and budget.wait(LOOK_S):
+                if cancel.ended:
+                    return False
                 raise CommandError(
                     f'{self._server} is {label or "silent"} and not active; '
                     f'`ros2 lifecycle set {self._server} activate` makes it so'
                 )
+        return True
 
     def send(
         self,

@@ -14,7 +14,7 @@ from typing import Any
 
 from rich.console import Console
 
-from nemotron_ros.cancel import CancelToken, Cause
+from nemotron_ros.cancel import CancelToken
 from nemotron_ros.cli.arguments import node_name, seconds, words
 
 EXIT_INTERRUPTED = 130
@@ -57,6 +57,13 @@ def add_parser(verbs: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Send the command; Ctrl-C cancels it, and the robot stops."""
+    interrupt = CancelToken()
+    # From here on: ROS, as it is imported and started, would swallow an interrupt.
+    with _canceled_by_interrupt(interrupt):
+        return _ask(arguments, interrupt)
+
+
+def _ask(arguments: argparse.Namespace, interrupt: CancelToken) -> int:
     from nemotron_msgs.action import ExecuteCommand
 
     from nemotron_ros.client import CommandClient, CommandError
@@ -76,11 +83,10 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         with spinning('nemotron_ask') as node:
             client = CommandClient(node, arguments.node)
-            client.wait_ready(READY_S)
+            if not client.wait_ready(READY_S, interrupt):
+                return EXIT_INTERRUPTED
             # The node keeps the time; this side only listens a little longer.
-            cancel = CancelToken(arguments.timeout + LISTEN_S)
-            with _interrupt_cancels(cancel):
-                result = client.send(goal, show, cancel)
+            result = client.send(goal, show, interrupt.child(arguments.timeout + LISTEN_S))
             client.close()
     except CommandError as error:
         print(f'nemotron ask: {error}', file=sys.stderr)
@@ -89,13 +95,13 @@ def run(arguments: argparse.Namespace) -> int:
         _print_json(result)
     else:
         screen.outcome(result)
-    if cancel.cause is Cause.CANCELED:
+    if interrupt.ended:
         return EXIT_INTERRUPTED
     return 0 if result.status == ExecuteCommand.Result.STATUS_SUCCEEDED else 1
 
 
 @contextmanager
-def _interrupt_cancels(cancel: CancelToken) -> Iterator[None]:
+def _canceled_by_interrupt(cancel: CancelToken) -> Iterator[None]:
     def interrupted(*_: object) -> None:
         # Once is enough, and the outcome is waited for: it tells whether the robot stands.
         signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -93,7 +93,7 @@ def test_node_that_becomes_active_is_waited_for(ros):
     assert node.trigger_configure() == SUCCESS
     CancelToken().wait(0.3)
     assert node.trigger_activate() == SUCCESS
-    assert waits() is None
+    assert waits()
     node.trigger_shutdown()
 
 
