@@ -11,12 +11,13 @@ from nemotron_ros.engine.protocol import EngineError
 
 
 def import_packages(engine: str, names: Sequence[str], install: str) -> list[ModuleType]:
-    """Import packages in the given order.
+    """Import packages, or modules of packages, in the given order.
 
     :param install: what to give pip, for the message.
     :raise EngineError: if one is missing, or is there and can't be imported.
     """
-    missing = [name for name in names if find_spec(name) is None]
+    packages = dict.fromkeys(name.partition('.')[0] for name in names)
+    missing = [name for name in packages if find_spec(name) is None]
     if missing:
         raise EngineError(
             f'engine {engine}: {", ".join(missing)} not installed; pip install {install}'
