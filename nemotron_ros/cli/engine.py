@@ -129,7 +129,7 @@ def _serve_command(arguments: argparse.Namespace) -> list[str]:
             f'port: {arguments.port} is taken; end the program that listens there, or choose '
             'another one by --port'
         )
-    command = profile.command(arguments.port, str(path), cache, environment)
+    command = profile.command(str(path), cache, environment, arguments.port)
     program = shutil.which(command[0])
     if program is None:
         raise EngineError(f'server: {command[0]} is not there; {profile.install}')

@@ -170,6 +170,6 @@ def _package(requirement: str) -> Check:
 
 
 def _program(profile: Profile, environment: str) -> Check:
-    name = profile.command(0, '', Path(), environment)[0]
+    name = profile.command('', Path(), environment)[0]
     found = shutil.which(name)
     return Check('server', found is not None, found or f'{name} is not there', profile.install)

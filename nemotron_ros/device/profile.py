@@ -114,15 +114,18 @@ class Profile:
     build: Build | None = None
     folder: Path = field(default=Path(), compare=False)
 
-    def command(self, port: int, model: str, cache: Path, environment: str = '') -> list[str]:
+    def command(
+        self, model: str, cache: Path, environment: str = '', port: int | None = None
+    ) -> list[str]:
         """Return the server's command line.
 
         :param model: a path, or a name that the server knows.
         :param cache: the folder that the server keeps its engines in.
         :param environment: in place of the profile's own.
+        :param port: None leaves ``{port}`` for whoever starts the server.
         """
         values = {
-            'port': str(port),
+            'port': '{port}' if port is None else str(port),
             'model': model,
             'cache': str(cache),
             'environment': environment or self.environment,

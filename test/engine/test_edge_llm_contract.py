@@ -20,11 +20,16 @@ import httpx
 import pytest
 from edge_llm_layer import Layer, free_port, serving
 
+from nemotron_ros.chat.formats import structural_tag
+from nemotron_ros.chat.formats.nemotron_xml import NemotronXml
+from nemotron_ros.chat.messages import Message, ToolSpec
 from nemotron_ros.device.detect import Board
 from nemotron_ros.device.profile import Profile, load_profiles
 from nemotron_ros.edge_llm.build import BUILDER, BuildError, Plan, make_plan, run
 from nemotron_ros.edge_llm.manifest import Origin
 from nemotron_ros.edge_llm.toolchain import Toolchain, ask, sizes
+from nemotron_ros.engine import dialects
+from nemotron_ros.engine.protocol import ChatRequest
 
 DEVICES = Path(__file__).resolve().parents[2] / 'config' / 'devices'
 NAME = 'nemotron-3-nano-4b'
@@ -83,7 +88,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def served(layer: Layer, profile: Profile, checkpoint: Path, *more: str) -> Iterator[str]:
     """Serve with the profile's own command, and more arguments."""
     port = free_port()
-    command = profile.command(port, str(checkpoint), Path('/nonexistent'))
+    command = profile.command(str(checkpoint), Path('/nonexistent'), port=port)
     with serving(layer, [*command[1:], *more], port) as url:
         yield url
 
@@ -136,7 +141,7 @@ def test_the_server_takes_the_command_of_each_profile(
         'from experimental.server.config import parse_server_config\n'
         'print(json.dumps(asdict(parse_server_config(sys.argv[1:]))))'
     )
-    config = json.loads(layer.run(program, *profile.command(8123, '/m', Path('/c'))[1:]))
+    config = json.loads(layer.run(program, *profile.command('/m', Path('/c'), port=8123)[1:]))
     api, model = config['api'], config['model']
     assert (api['host'], api['port'], api['served_model_name']) == ('127.0.0.1', 8123, NAME)
     assert (api['tool_call_parser'], api['reasoning_parser']) == ('nemotron', 'nemotron')
@@ -213,7 +218,7 @@ def test_a_failure_in_the_middle_is_an_event_and_then_done(url: str) -> None:
 
 
 def test_a_prompt_that_is_too_long_is_an_event_too(url: str) -> None:
-    (_role, event) = chunks(post(url, 'x' * 30_000))
+    (_role, event) = chunks(post(url, 'x' * 500_000))
     assert (event['error']['code'], event['error']['type']) == (413, 'invalid_request_error')
 
 
@@ -360,7 +365,7 @@ def test_tools_are_off_unless_switched_on(
     layer: Layer, profiles: Mapping[str, Profile], checkpoint: Path
 ) -> None:
     port = free_port()
-    command = profiles['jetson_thor'].command(port, str(checkpoint), Path('/nonexistent'))
+    command = profiles['jetson_thor'].command(str(checkpoint), Path('/nonexistent'), port=port)
     command.remove('--enable-auto-tool-choice')
     with serving(layer, command[1:], port) as url:
         response = post(url, 'hello', tools=[TOOL])
@@ -423,6 +428,20 @@ def test_guides_of_its_own_constrain(url: str, guide: Any, expected: list[str]) 
 def test_guides_that_are_wrong_are_refused(url: str, fields: dict[str, Any], param: str) -> None:
     response = post(url, 'hello', **fields)
     assert (response.status_code, response.json()['error']['param']) == (400, param)
+
+
+@pytest.mark.parametrize('thinking', [False, True])
+def test_what_our_dialect_sends_is_taken(url: str, thinking: bool) -> None:
+    spec = ToolSpec('drive', 'Drive.', TOOL['function']['parameters'])  # type: ignore[index]
+    turns = (Message('system', 'You control a robot.'), Message('user', '{"report": true}'))
+    request = ChatRequest(turns, (spec,), max_tokens=400, seed=5, thinking=thinking)
+    sent = dialects.body(dialects.DIALECTS['edge_llm'], NAME, NemotronXml(), '', request)
+    events = chunks(httpx.post(f'{url}{CHAT}', json=sent, timeout=20))
+    asked = json.loads(text_of(events, 'reasoning_content' if thinking else 'content'))
+    assert (asked['enable_thinking'], asked['seed'], asked['top_k']) == (thinking, 5, 1)
+    assert asked['tools'][0]['function']['name'] == 'drive'
+    kind, guide = asked['guided_decoding']
+    assert (kind, json.loads(guide)) == ('structural_tag', structural_tag.write((spec,)))
 
 
 # Being busy, and keys
@@ -526,7 +545,7 @@ def test_the_server_looks_for_the_engine_where_we_build_it(
         'sys.modules["tensorrt"] = type(sys)("tensorrt")\n'
         'engine.LLM(**parse_server_config(sys.argv[1:]).model.llm_kwargs())'
     )
-    command = profile.command(1, str(checkpoint), tmp_path)
+    command = profile.command(str(checkpoint), tmp_path, port=1)
     assert layer.run(program, *command[1:]).strip() == str(folder)
 
 

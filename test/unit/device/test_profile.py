@@ -55,7 +55,7 @@ def test_orin_has_no_fp8_and_the_nano_no_tensorrt_engine(profiles: Mapping[str, 
 @pytest.mark.parametrize('name', ['jetson_thor', 'jetson_agx_orin', 'jetson_orin_nx'])
 def test_all_three_sizes_are_passed(profiles: Mapping[str, Profile], name: str) -> None:
     profile = profiles[name]
-    command = profile.command(8123, '/m', Path('/c'), '/venv')
+    command = profile.command('/m', Path('/c'), '/venv', 8123)
     value = dict(pairwise(command))
     assert command[0] == '/venv/bin/tensorrt-edgellm-serve'
     assert value['--max-input-len'] == str(profile.max_input_tokens)
@@ -69,7 +69,7 @@ def test_all_three_sizes_are_passed(profiles: Mapping[str, Profile], name: str) 
 def test_the_environment_of_the_profile_is_used_where_none_is_given(
     profiles: Mapping[str, Profile],
 ) -> None:
-    command = profiles['jetson_thor'].command(1, 'm', Path('/c'))
+    command = profiles['jetson_thor'].command('m', Path('/c'))
     assert command[0] == '/opt/edgellm/bin/tensorrt-edgellm-serve'
 
 
@@ -78,7 +78,7 @@ def test_tensorrt_llm_gets_a_kv_cache_of_tokens(
     profiles: Mapping[str, Profile], name: str
 ) -> None:
     profile = profiles[name]
-    command = profile.command(1, 'm', Path('/c'))
+    command = profile.command('m', Path('/c'))
     options = Path(command[command.index('--extra_llm_api_options') + 1])
     cache = yaml.safe_load(options.read_text())['kv_cache_config']
     assert cache['max_tokens'] == profile.context_tokens * profile.max_batch_size
@@ -108,7 +108,8 @@ def test_a_good_profile_is_read(tmp_path: Path) -> None:
     path.write_text(GOOD)
     profile = load_profile(path)
     assert (profile.name, profile.model.catalogue) == ('board', 'nemotron')
-    assert profile.command(5, '/x', Path('/c'))[3:] == ['--port', '5', '--model', '/x']
+    assert profile.command('/x', Path('/c'), port=5)[3:] == ['--port', '5', '--model', '/x']
+    assert profile.command('/x', Path('/c'))[4] == '{port}'
 
 
 @pytest.mark.parametrize(
