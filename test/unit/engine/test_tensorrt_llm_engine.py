@@ -430,9 +430,11 @@ def test_close_while_it_answers(talking: TensorRtLlmEngine, runtime: Any) -> Non
 
 def test_close_while_it_waits(talking: TensorRtLlmEngine, runtime: Any) -> None:
     runtime.token_s = 1.0
-    threading.Timer(0.1, talking.close).start()
+    closing = threading.Timer(0.1, talking.close)
+    closing.start()
     with pytest.raises(EngineError, match='closed while it answered'):
         deltas(talking, ENDLESS)
+    closing.join()
 
 
 def test_close_while_it_opens(folder: Path, runtime: Any) -> None:
