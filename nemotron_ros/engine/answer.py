@@ -14,7 +14,15 @@ from typing import Any
 
 from nemotron_ros.cancel import CancelToken
 from nemotron_ros.chat.formats import strict_json
-from nemotron_ros.chat.formats.protocol import Format, FormatError, Parser, Piece, Reasoning, Text
+from nemotron_ros.chat.formats.protocol import (
+    Format,
+    FormatError,
+    Parser,
+    Piece,
+    Reasoning,
+    Text,
+    no_such_tool,
+)
 from nemotron_ros.chat.messages import ToolCall
 from nemotron_ros.engine.protocol import (
     CallDelta,
@@ -205,10 +213,7 @@ class _Calls:
     def _read(self, call: _Call, number: int) -> ToolCall:
         name = call.name
         if name not in self._names:
-            there = ', '.join(sorted(self._names)) or 'none'
-            raise FormatError(
-                f'{name or "a call without a name"}: no such tool; there are {there}'
-            )
+            raise no_such_tool(name or 'a call without a name', self._names)
         text = ''.join(call.arguments)
         # Nothing at all is how some write that there are none.
         arguments = strict_json.loads(text) if text.strip() else {}

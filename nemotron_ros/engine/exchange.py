@@ -48,6 +48,15 @@ class Bounds:
     max_bytes: int = 1 << 28
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What a server answered to a plain question. ``body`` may be cut short."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: str
+
+
 class _End:
     """The server's ``[DONE]``."""
 
@@ -68,7 +77,7 @@ def chunks(
     :raise EngineError: if the server is silent for too long or sends what is no chunk.
     :raise httpx.HTTPError: if the connection can't be made or breaks off.
     """
-    exchange = _Exchange(client, route, body, bounds)
+    exchange = _Exchange(client, route, bounds, body)
     forget = cancel.on_cancel(exchange.hang_up)
     exchange.start()
     heard_s = time.monotonic()
@@ -91,11 +100,36 @@ def chunks(
         exchange.hang_up()
 
 
+def ask(client: httpx.Client, route: str, cancel: CancelToken) -> Answer | None:
+    """Return the answer to a plain question; None if ``cancel`` ends first.
+
+    :raise httpx.HTTPError: if the connection can't be made or breaks off.
+    """
+    exchange = _Exchange(client, route, Bounds(cancel.remaining_s()))
+    forget = cancel.on_cancel(exchange.hang_up)
+    exchange.start()
+    try:
+        while not cancel.ended:
+            item = exchange.next(cancel.remaining_s())
+            if isinstance(item, Answer):
+                return item
+            if isinstance(item, Exception) and not cancel.ended:
+                raise item
+        return None
+    finally:
+        forget()
+        exchange.hang_up()
+
+
 class _Exchange:
     """The exchange, read in a thread of its own so that nobody has to wait for it."""
 
     def __init__(
-        self, client: httpx.Client, route: str, body: Mapping[str, Any], bounds: Bounds
+        self,
+        client: httpx.Client,
+        route: str,
+        bounds: Bounds,
+        body: Mapping[str, Any] | None = None,
     ) -> None:
         self._client = client
         self._route = route
@@ -128,12 +162,25 @@ class _Exchange:
 
     def _read(self) -> None:
         try:
-            self._converse()
+            if self._body is None:
+                self._ask()
+            else:
+                self._converse()
         except Exception as error:  # whatever it is, the one who waits must learn of it
             self._items.put(error)
         finally:
             with self._lock:
                 self._socket = None
+
+    def _ask(self) -> None:
+        with self._client.stream(
+            'GET',
+            self._route,
+            headers={'Accept-Encoding': 'identity'},
+            extensions={'trace': self._note_connection},
+        ) as response:
+            body = _beginning(response.iter_raw(), MAX_LINE_BYTES)
+            self._items.put(Answer(response.status_code, dict(response.headers), body))
 
     def _converse(self) -> None:
         with self._client.stream(
@@ -146,7 +193,7 @@ class _Exchange:
         ) as response:
             kind = response.headers.get('content-type', '')
             if response.status_code != 200 or not kind.startswith('text/event-stream'):
-                body = _beginning(response.iter_raw())
+                body = _beginning(response.iter_raw(), MAX_REFUSAL_BYTES)
                 raise Refused(response.status_code, dict(response.headers), body)
             for line in lines(self._heard(response.iter_raw())):
                 if self._hung_up.is_set():
@@ -225,13 +272,13 @@ def _chunk(text: str) -> dict[str, Any]:
     return chunk
 
 
-def _beginning(pieces: Iterable[bytes]) -> str:
+def _beginning(pieces: Iterable[bytes], most_bytes: int) -> str:
     body = bytearray()
     for piece in pieces:
         body += piece
-        if len(body) >= MAX_REFUSAL_BYTES:
+        if len(body) >= most_bytes:
             break
-    return body[:MAX_REFUSAL_BYTES].decode(errors='replace')
+    return body[:most_bytes].decode(errors='replace')
 
 
 def _shut_down(connection: socket.socket) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import secrets
 import shutil
 import sys
 import threading
 from collections.abc import Callable, Generator
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,10 @@ import httpx
 from nemotron_ros.cancel import CancelToken
 from nemotron_ros.chat.formats.protocol import Format
 from nemotron_ros.chat.messages import Message
-from nemotron_ros.chat.prompt import format_for, render
-from nemotron_ros.engine import saved_prompt
+from nemotron_ros.chat.prompt import format_for
+from nemotron_ros.engine import refusals, saved_prompt
 from nemotron_ros.engine.answer import deltas
+from nemotron_ros.engine.dialects import DIALECTS, body
 from nemotron_ros.engine.exchange import Bounds, Refused, RefusedInStream, chunks
 from nemotron_ros.engine.gguf_file import check
 from nemotron_ros.engine.protocol import (
@@ -164,8 +164,13 @@ class LlamaCppEngine:
     def _read_opening(self, progress: Progress) -> None:
         """Have the server read the opening, so that the first command need not wait for it."""
         progress(0.5, 'reading the prompt')
-        body = {'prompt': self._opening, 'n_predict': 0, 'stream': True, 'return_progress': True}
-        for chunk in self._chunks(COMPLETION, body, CancelToken(WARM_S)):
+        request = {
+            'prompt': self._opening,
+            'n_predict': 0,
+            'stream': True,
+            'return_progress': True,
+        }
+        for chunk in self._chunks(COMPLETION, request, CancelToken(WARM_S)):
             part = chunk.get('prompt_progress')
             if part:
                 progress(0.5 + 0.5 * part['processed'] / part['total'], 'reading the prompt')
@@ -216,33 +221,19 @@ class LlamaCppEngine:
     def _body(self, request: ChatRequest) -> dict[str, Any]:
         form = self._format
         assert form is not None
-        prompt = render(form, request.tools, request.messages, request.thinking)
-        return {
-            'messages': list(prompt.messages),
-            'chat_template_kwargs': prompt.template_kwargs,
-            'grammar': _ending(form.grammar(request.tools, request.thinking), self._end),
-            'reasoning_format': 'none',
-            'max_tokens': request.max_tokens,
-            'temperature': request.temperature,
-            'seed': request.seed,
-            'stream': True,
-            'stream_options': {'include_usage': True},
-            'return_progress': True,
-            'timings_per_token': False,
-            'cache_prompt': True,
-        }
+        return body(DIALECTS['llama_server'], '', form, self._end, request)
 
     def _chunks(
-        self, route: str, body: dict[str, Any], cancel: CancelToken
+        self, route: str, request: dict[str, Any], cancel: CancelToken
     ) -> Generator[dict[str, Any], None, None]:
         """Yield the parsed chunks of a streamed answer, until it or ``cancel`` ends."""
         try:
-            yield from self._ask(route, body, cancel)
+            yield from self._ask(route, request, cancel)
         except _DiedBefore:
-            yield from self._ask(route, body, cancel)
+            yield from self._ask(route, request, cancel)
 
     def _ask(
-        self, route: str, body: dict[str, Any], cancel: CancelToken
+        self, route: str, request: dict[str, Any], cancel: CancelToken
     ) -> Generator[dict[str, Any], None, None]:
         process, client = self._process, self._client
         if process is None or client is None:
@@ -255,14 +246,14 @@ class LlamaCppEngine:
             self._restore(client)
         died: type[EngineDied] = _DiedBefore
         try:
-            with closing(chunks(client, route, body, cancel, BOUNDS)) as answer:
+            with closing(chunks(client, route, request, cancel, BOUNDS)) as answer:
                 for chunk in answer:
                     died = EngineDied
                     yield chunk
         except Refused as refused:
-            raise EngineError(_reason(_error_of(refused))) from None
+            raise refusals.of_status(refused) from None
         except RefusedInStream as refused:
-            raise EngineError(_reason(refused.error)) from None
+            raise refusals.of_error(refused.error) from None
         except (httpx.HTTPError, EngineError, RuntimeError) as error:
             if self._process is not process:
                 raise EngineError('the engine was closed while it answered') from error
@@ -288,7 +279,7 @@ def _properties(client: httpx.Client) -> dict[str, Any]:
 def _answer(response: httpx.Response) -> dict[str, Any]:
     data: dict[str, Any] = response.json()
     if response.status_code != 200:
-        raise EngineError(_reason(data.get('error')))
+        raise refusals.of_error(data.get('error'))
     return data
 
 
@@ -301,34 +292,3 @@ def _slot(client: httpx.Client, action: str, name: str) -> None:
         _answer(client.post(f'/slots/0?action={action}', json={'filename': name}))
     except (httpx.HTTPError, ValueError, RuntimeError) as error:
         raise EngineError(f'{action} of the prompt: {error!r}') from error
-
-
-def _ending(grammar: str, end: str) -> str:
-    """Let what keeps a grammar end with the model's own end of turn.
-
-    The server lets it end with what it takes for that, and takes another token for
-    it in some models: those could not stop calling tools.
-    """
-    if not re.fullmatch(r'<[^<>\s]+>', end):
-        return grammar
-    head, start, answer = grammar.partition('\nstart: ')
-    first, _, rest = answer.partition('\n')
-    return f'{head}{start}({first}) {end}?\n{rest}'
-
-
-def _error_of(refused: Refused) -> Any:
-    """Return what a refusal says: llama.cpp's error object, or its text."""
-    with suppress(ValueError, KeyError, TypeError):
-        return json.loads(refused.body)['error']
-    return f'{refused}: {refused.body}'
-
-
-def _reason(error: Any) -> str:
-    text = str(error.get('message', error)) if isinstance(error, dict) else str(error)
-    kind = error.get('type', '') if isinstance(error, dict) else ''
-    if kind == 'exceed_context_size_error':
-        return (
-            f'the prompt has {error.get("n_prompt_tokens")} tokens and the context holds '
-            f'{error.get("n_ctx")}; use fewer tools or examples, or a larger context_tokens'
-        )
-    return f'the engine refused the request: {text}'

@@ -6,6 +6,8 @@ import socket
 from pathlib import Path
 
 HOST = '127.0.0.1'
+PORT = '{port}'
+"""Stands for the port in a server's command line and address."""
 _LISTEN = '0A'
 
 

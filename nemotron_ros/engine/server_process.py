@@ -26,6 +26,7 @@ GRACE_S = 4.0
 """How long its guardian gives to a server; less than it is given itself."""
 POLL_S = 0.2
 LAST_LINES = 6
+LAST_CHARS = 300
 """Lines of standard error that are told when it dies."""
 
 
@@ -253,7 +254,7 @@ class ServerProcess:
     def _keep(self, stderr: IO[bytes]) -> None:
         for line in stderr:
             if line.strip():
-                self._stderr.append(line.decode(errors='replace').strip())
+                self._stderr.append(line.decode(errors='replace').strip()[:LAST_CHARS])
 
     def _wake(self) -> None:
         with self._changed:

@@ -63,8 +63,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     result = report.outcome
     if report.skipped and 'unavailable' in str(report.longrepr):
         result = 'unavailable'
-    check = item.name.removeprefix('test_').replace(f'[{subject}]', '').replace('_', ' ')
-    check = check.replace(f'{subject}-', '').replace(f'-{subject}', '')
+    others = [str(value) for key, value in item.callspec.params.items() if key != 'bench']
+    check = ': '.join([item.originalname.removeprefix('test_').replace('_', ' '), *others])
     # An error in the closing counts against the check that passed before.
     if results.get((check, subject)) != 'failed':
         results[check, subject] = result

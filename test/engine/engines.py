@@ -12,53 +12,49 @@ What a rig leaves None does not apply to its engine, and is shown so in the tabl
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import pytest
 from asking import asked
 from leaning_model import write_leaning, write_tiny
+from server import CALLER, TALKER, Script, ScriptedServer
 
-from nemotron_ros.chat.messages import ToolCall
+from nemotron_ros.engine.dialects import DIALECTS
 from nemotron_ros.engine.llama_cpp import LlamaCppEngine
+from nemotron_ros.engine.openai_engine import OpenAIEngine
 from nemotron_ros.engine.protocol import ChatRequest, Engine
 from nemotron_ros.engine.scripted import ScriptedEngine
+from nemotron_ros.engine.tensorrt_llm_engine import TensorRtLlmEngine
 from nemotron_ros.engine.transformers_engine import TransformersEngine
 
 Model = Literal['talker', 'caller']
 CONTEXT = 1 << 16
+IDLE_S = 1.0
+"""How long a server that is told what to do may be silent."""
 
 
 class Unavailable(Exception):
     """The engine can't run on this machine; the message says why."""
 
 
-@dataclass(frozen=True)
-class Turn:
-    """What a model that can be told what to say says next."""
-
-    text: str = ''
-    reasoning: str = ''
-    calls: tuple[ToolCall, ...] = ()
-    ends: str = 'stop'
-    wait_s: float = 0.0
-    """How long nothing comes before the first word."""
-
-
 @dataclass
 class Rig:
     """An engine, and what the suite may do to it.
 
-    ``say`` decides what the model says from now on; ``fail`` makes its server misbehave, see
-    ``FAULTS`` of ``server.py``; ``kill`` ends its process. ``long_prompt`` takes it at least a
-    second to read, ``endless`` is answered by the talker for many seconds.
+    ``script`` decides what the model says and how its server misbehaves; ``kill`` ends its
+    process; ``spoil`` makes the next ``open`` fail. ``long_prompt`` takes it at least a second
+    to read, ``endless`` is answered by the talker for many seconds.
     """
 
     engine: Engine
-    say: Callable[[Turn], None] | None = None
-    fail: Callable[[str], None] | None = None
+    script: Script | None = None
+    spoil: Callable[[], None] | None = None
     kill: Callable[[], None] | None = None
     long_prompt: ChatRequest | None = None
     endless: ChatRequest = field(
@@ -99,6 +95,10 @@ class Workshop:
                 write_leaning(tiny, path, often=special)
         return path
 
+    def own_gguf(self, model: Model) -> Path:
+        """Return a file of that model which the maker may spoil."""
+        return Path(shutil.copy(self.gguf(model), self.folder / f'{model}.gguf'))
+
 
 Maker = Callable[[Workshop, Model], Rig]
 
@@ -115,6 +115,7 @@ def scripted(workshop: Workshop, model: Model) -> Rig:
         )
     return Rig(
         ScriptedEngine(path),
+        spoil=path.unlink,
         counts_tokens=False,
         thinks=False,
         is_held=False,
@@ -124,9 +125,11 @@ def scripted(workshop: Workshop, model: Model) -> Rig:
 
 def llama_cpp(workshop: Workshop, model: Model) -> Rig:
     """The embedded engine, its child process and all."""
-    engine = LlamaCppEngine(workshop.gguf(model), CONTEXT)
+    path = workshop.own_gguf(model)
+    engine = LlamaCppEngine(path, CONTEXT)
     return Rig(
         engine,
+        spoil=lambda: path.write_bytes(path.read_bytes()[:-1000]),
         kill=lambda: _kill(engine.pid),
         long_prompt=asked('kitchen ' * 4000),
         pids=lambda: [engine.pid] if engine.pid else [],
@@ -135,6 +138,41 @@ def llama_cpp(workshop: Workshop, model: Model) -> Rig:
 
 def transformers(workshop: Workshop, model: Model) -> Rig:
     """The engine in this process, on the CPU."""
+    folder = shutil.copytree(_checkpoint(workshop, model), workshop.folder / 'model')
+    weights = folder / 'model.safetensors'
+    return Rig(
+        TransformersEngine(str(folder), CONTEXT, batch_tokens=128),
+        spoil=lambda: weights.write_bytes(weights.read_bytes()[:-1000]),
+        long_prompt=asked('kitchen ' * 4000),
+    )
+
+
+def tensorrt_llm(workshop: Workshop, model: Model) -> Rig:
+    """TensorRT-LLM in this process, or rather a stand-in that knows the names it has."""
+    folder = _checkpoint(workshop, model)
+    import fake_tensorrt_llm
+
+    runtime = fake_tensorrt_llm.Runtime(token_s=0.001)
+    special = ('<tool_call>', '<|im_end|>')
+    if model == 'talker':
+        runtime.never = special
+    else:
+        runtime.often = special
+    patch = pytest.MonkeyPatch()
+    fake_tensorrt_llm.install(patch, runtime)
+
+    def spoil() -> None:
+        runtime.load_error = RuntimeError('CUDA error: no kernel image is available')
+
+    return Rig(
+        TensorRtLlmEngine(str(folder), CONTEXT, max_batch_size=2),
+        spoil=spoil,
+        put_away=patch.undo,
+    )
+
+
+def _checkpoint(workshop: Workshop, model: Model) -> Path:
+    """Return the folder of a tiny model of noise that leans as it should."""
     try:
         import llguidance  # noqa: F401
         import tiny_nemotron_h
@@ -142,14 +180,60 @@ def transformers(workshop: Workshop, model: Model) -> Rig:
         raise Unavailable(str(error)) from error
     folder = workshop.shared / f'{model}-h'
     if not folder.exists():
+        special = ('<tool_call>', '<|im_end|>')
         if model == 'talker':
-            tiny_nemotron_h.write(folder, never=('<tool_call>', '<|im_end|>'))
+            tiny_nemotron_h.write(folder, never=special)
         else:
-            tiny_nemotron_h.write(folder, seed=6, often=('<tool_call>', '<|im_end|>'))
+            tiny_nemotron_h.write(folder, seed=6, often=special)
+    return folder
+
+
+def llama_server(workshop: Workshop, model: Model) -> Rig:
+    """The server of llama.cpp itself, started as any server is, with its own command line."""
+    path = workshop.own_gguf(model)
+    program = Path(__file__).with_name('llama_server.py')
+    command = (sys.executable, str(program), '--host', '127.0.0.1', '--port', '{port}')
+    command += ('--model', str(path), '--ctx-size', str(CONTEXT))
+    engine = OpenAIEngine(DIALECTS['llama_server'], server_command=command, start_timeout_s=60.0)
     return Rig(
-        TransformersEngine(str(folder), CONTEXT, batch_tokens=128),
+        engine,
+        spoil=lambda: path.write_bytes(path.read_bytes()[:-1000]),
+        kill=lambda: _kill(_child_of(engine.pid)),
         long_prompt=asked('kitchen ' * 4000),
+        pids=lambda: [engine.pid, _child_of(engine.pid)] if engine.pid else [],
     )
+
+
+def dialect(name: str) -> Maker:
+    """Return the maker of an engine that speaks a dialect to a server which is told what to do."""
+
+    def make(_workshop: Workshop, model: Model) -> Rig:
+        server = ScriptedServer(name)
+        server.script.turn = TALKER if model == 'talker' else CALLER
+        engine = OpenAIEngine(
+            DIALECTS[name], server.url, context_tokens=CONTEXT, idle_timeout_s=IDLE_S
+        )
+
+        def spoil() -> None:
+            server.script.fault = 'a web page'
+
+        return Rig(
+            engine,
+            script=server.script,
+            spoil=spoil,
+            long_prompt=asked('kitchen ' * 4000),
+            thinks=name != 'openai',
+            is_held=False,
+            put_away=server.stop,
+        )
+
+    return make
+
+
+def _child_of(pid: int | None) -> int:
+    assert pid is not None
+    (child,) = Path(f'/proc/{pid}/task/{pid}/children').read_text().split()
+    return int(child)
 
 
 def _kill(pid: int | None) -> None:
@@ -160,5 +244,8 @@ def _kill(pid: int | None) -> None:
 SUBJECTS: dict[str, Maker] = {
     'scripted': scripted,
     'llama_cpp': llama_cpp,
+    'llama_server': llama_server,
+    **{f'{name} (scripted)': dialect(name) for name in DIALECTS},
     'transformers': transformers,
+    'tensorrt_llm (stand-in)': tensorrt_llm,
 }

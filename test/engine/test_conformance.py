@@ -6,21 +6,37 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-from asking import SYSTEM, TOOLS, WARM, asked
+from asking import (
+    SYSTEM,
+    TOOLS,
+    WARM,
+    asked,
+    calls_of,
+    cut_off,
+    deltas,
+    ignored,
+    reasoning_of,
+    runs,
+    serves,
+    text_of,
+    tool,
+)
 from jsonschema import Draft202012Validator
 from workbench import Bench
 
 from nemotron_ros.cancel import CancelToken, Cause
-from nemotron_ros.chat.messages import Message, ToolCall
+from nemotron_ros.chat.messages import Message
 from nemotron_ros.engine.protocol import (
     CallDelta,
     ChatRequest,
     Delta,
     Engine,
+    EngineDied,
     EngineError,
     OutputError,
     ReasoningDelta,
@@ -35,54 +51,14 @@ SCHEMAS = {tool.name: Draft202012Validator(tool.parameters) for tool in TOOLS}
 RANGES = {'minimum', 'maximum', 'exclusiveMinimum', 'exclusiveMaximum'}
 
 
-def ignored(*_args: object) -> None:
-    pass
-
-
-def deltas(engine: Engine, request: ChatRequest, timeout_s: float = 30.0) -> list[Delta]:
-    return list(engine.stream(request, CancelToken(timeout_s)))
-
-
-def cut_off(engine: Engine, request: ChatRequest) -> tuple[list[Delta], OutputError]:
-    """Return what an answer that is cut off says, and the error that ends it."""
-    said = []
-    try:
-        for delta in engine.stream(request, CancelToken(30.0)):
-            said.append(delta)
-    except OutputError as error:
-        return said, error
-    raise AssertionError('it was not cut off')
-
-
-def text_of(said: list[Delta]) -> str:
-    return ''.join(delta.text for delta in said if isinstance(delta, TextDelta))
-
-
-def reasoning_of(said: list[Delta]) -> str:
-    return ''.join(delta.text for delta in said if isinstance(delta, ReasoningDelta))
-
-
-def calls_of(said: list[Delta]) -> list[ToolCall]:
-    return [delta.call for delta in said if isinstance(delta, CallDelta)]
-
-
-def runs(pid: int) -> bool:
-    """Whether a process has not ended."""
-    try:
-        with open(f'/proc/{pid}/stat') as file:
-            return file.read().rsplit(')', 1)[1].split()[0] not in 'ZX'
-    except OSError:
-        return False
-
-
-def serves(engine: Engine) -> float:
-    """Return how long the engine takes to begin another answer."""
-    began = time.monotonic()
-    stream = engine.stream(asked('Hi'), CancelToken(30.0))
-    next(stream)
-    took_s = time.monotonic() - began
-    stream.close()
-    return took_s
+def ended(before: set[threading.Thread], within_s: float = 5.0) -> bool:
+    """Whether the threads that there were not before end in time."""
+    until = time.monotonic() + within_s
+    while time.monotonic() < until:
+        if not {thread for thread in threading.enumerate() if thread.is_alive()} - before:
+            return True
+        time.sleep(0.02)
+    return False
 
 
 # Opening and closing
@@ -115,13 +91,7 @@ def test_close_leaves_nothing_behind(bench: Bench) -> None:
     deltas(rig.engine, asked('go'))
     rig.engine.close()
     assert [pid for pid in pids if runs(pid)] == []
-    until = time.monotonic() + 5.0
-    while time.monotonic() < until:
-        left = [thread for thread in set(threading.enumerate()) - threads if thread.is_alive()]
-        if not left and len(os.listdir('/proc/self/fd')) <= len(files):
-            break
-        time.sleep(0.02)
-    assert left == []
+    assert ended(threads)
     assert len(os.listdir('/proc/self/fd')) <= len(files)
 
 
@@ -141,6 +111,22 @@ def test_it_can_be_opened_again(bench: Bench) -> None:
         rig.engine.open(WARM, ignored)
         assert deltas(rig.engine, asked('go'))
         rig.engine.close()
+
+
+def test_open_that_fails_leaves_nothing_behind(bench: Bench, applies: Applies) -> None:
+    rig = bench.fresh('caller')
+    applies(rig.spoil, 'nothing can make it fail')
+    assert rig.spoil is not None
+    rig.spoil()
+    threads = set(threading.enumerate())
+    with pytest.raises(EngineError) as error:
+        rig.engine.open(WARM, ignored)
+    assert not isinstance(error.value, OutputError)
+    assert len(str(error.value)) < 1000, 'it can be read'
+    assert rig.pids() == []
+    assert ended(threads)
+    with pytest.raises(EngineError, match='not open'):
+        deltas(rig.engine, asked('go'))
 
 
 # What it says
@@ -268,6 +254,7 @@ def test_cancel_while_it_writes(bench: Bench) -> None:
     rig = bench.opened('talker')
     times = [cancelled_s(rig.engine, rig.endless, after=3, wait_s=0.05) for _ in range(TRIES)]
     assert min(times) < 0.1
+    assert rig.script is None or rig.script.is_idle(), 'the server goes on'
     assert serves(rig.engine) < 5.0
 
 
@@ -281,6 +268,7 @@ def test_cancel_while_it_reads(bench: Bench, applies: Applies) -> None:
         request = replace(rig.long_prompt, messages=salted)
         times.append(cancelled_s(rig.engine, request, after=0, wait_s=0.2))
     assert min(times) < 0.1
+    assert rig.script is None or rig.script.is_idle(), 'the server goes on'
     assert serves(rig.engine) < 5.0
 
 
@@ -295,6 +283,7 @@ def test_deadline(bench: Bench) -> None:
         assert not any(isinstance(delta, UsageDelta) for delta in said)
         assert token.cause is Cause.DEADLINE
     assert min(late) < 0.1
+    assert rig.script is None or rig.script.is_idle(), 'the server goes on'
 
 
 def test_an_ended_token_asks_nothing(bench: Bench) -> None:
@@ -311,6 +300,7 @@ def test_closing_the_generator_frees_it(bench: Bench) -> None:
     began = time.monotonic()
     stream.close()
     assert time.monotonic() - began < 0.5
+    assert rig.script is None or rig.script.is_idle(), 'the server goes on'
     assert serves(rig.engine) < 5.0
 
 
@@ -351,3 +341,49 @@ def test_close_in_mid_stream(bench: Bench) -> None:
     with pytest.raises(EngineError, match='closed'):
         list(stream)
     assert time.monotonic() - began < 6.0
+
+
+# Dying
+
+
+def test_death_in_mid_stream(bench: Bench, applies: Applies) -> None:
+    rig = bench.fresh('talker')
+    applies(rig.kill, 'it has no process of its own')
+    assert rig.kill is not None
+    rig.engine.open(WARM, ignored)
+    stream = rig.engine.stream(rig.endless, CancelToken(60.0))
+    next(stream)
+    rig.kill()
+    began = time.monotonic()
+    with pytest.raises(EngineDied, match='being started again'):
+        list(stream)
+    assert time.monotonic() - began < 2.0
+    assert serves(rig.engine) < 20.0, 'the next one is answered'
+
+
+def test_death_while_idle_costs_nothing(bench: Bench, applies: Applies) -> None:
+    rig = bench.fresh('caller')
+    applies(rig.kill, 'it has no process of its own')
+    assert rig.kill is not None
+    rig.engine.open(WARM, ignored)
+    before = deltas(rig.engine, asked('go'))[:-1]
+    rig.kill()
+    assert deltas(rig.engine, asked('go'))[:-1] == before
+
+
+# Much
+
+
+def test_five_hundred_tools(bench: Bench) -> None:
+    rig = bench.opened('caller')
+    tools = tuple(
+        tool(f'go_to_{n}', ['how'], how={'enum': ['slowly', 'fast']}) for n in range(500)
+    )
+    request = replace(asked('go', max_tokens=300), tools=tools)
+    began = time.monotonic()
+    with suppress(EngineError):
+        # Reading them all takes some longer than that; they end in time all the same.
+        said = deltas(rig.engine, request, timeout_s=3.0)
+        assert {call.name for call in calls_of(said)} <= {tool.name for tool in tools} | {'drive'}
+    assert time.monotonic() - began < 4.0
+    assert deltas(rig.engine, asked('go')), 'the next one is answered'

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from nemotron_ros.chat.formats import strict_json
-from nemotron_ros.chat.formats.protocol import FormatError
+from nemotron_ros.chat.formats.protocol import FormatError, no_such_tool
 from nemotron_ros.chat.messages import ToolCall
 
 _ARGUMENTS = ('arguments', 'parameters')
@@ -29,7 +29,7 @@ def call_of(value: Any, names: Collection[str], call_id: str) -> ToolCall:
         raise FormatError('tool call: expected an object with a "name"')
     name = value['name']
     if name not in names:
-        raise FormatError(f'{name}: there is no such tool; there are {", ".join(names) or "none"}')
+        raise no_such_tool(name, names)
     given = [key for key in value if key != 'name']
     if len(given) != 1 or given[0] not in _ARGUMENTS:
         raise FormatError(f'{name}: expected "name" and "arguments" alone, got {list(value)}')

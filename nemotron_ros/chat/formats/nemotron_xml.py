@@ -24,7 +24,7 @@ from typing import Any
 
 from nemotron_ros.chat.formats import json_object, strict_json, xml_grammar
 from nemotron_ros.chat.formats.coerce import print_value, read_value
-from nemotron_ros.chat.formats.protocol import FormatError, Parser, Piece, Text
+from nemotron_ros.chat.formats.protocol import FormatError, Parser, Piece, Text, no_such_tool
 from nemotron_ros.chat.formats.reasoning import Trimmed
 from nemotron_ros.chat.formats.strict_json import MAX_CALL_CHARS, JsonEnd
 from nemotron_ros.chat.formats.turn import TurnParser
@@ -241,8 +241,7 @@ class _Reader:
 
     def _begin_function(self, name: str) -> None:
         if name not in self._schemas:
-            there = ', '.join(self._schemas) or 'none'
-            raise FormatError(f'{name}: there is no such tool; there are {there}')
+            raise no_such_tool(name, self._schemas)
         self._tool, self._arguments = name, {}
         self._state = _State.BODY
 

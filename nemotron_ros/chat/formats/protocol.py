@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,6 +11,16 @@ from nemotron_ros.chat.messages import ToolCall, ToolSpec
 
 class FormatError(Exception):
     """The model's output is not in the format, or was cut short. Nothing of it may be run."""
+
+
+_MOST_NAMED = 10
+
+
+def no_such_tool(name: str, names: Collection[str]) -> FormatError:
+    """Say that a call is to a tool that there isn't, and which there are."""
+    there = ', '.join(list(names)[:_MOST_NAMED]) or 'none'
+    more = f' and {len(names) - _MOST_NAMED} more' if len(names) > _MOST_NAMED else ''
+    return FormatError(f'{name[:60]}: there is no such tool; there are {there}{more}')
 
 
 @dataclass(frozen=True)
