@@ -11,6 +11,7 @@ What a rig leaves None does not apply to its engine, and is shown so in the tabl
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -20,11 +21,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import edge_llm_layer
 import pytest
 from asking import asked
 from leaning_model import write_leaning, write_tiny
 from server import CALLER, TALKER, Script, ScriptedServer
 
+from nemotron_ros.chat.formats.nemotron_xml import NemotronXml
+from nemotron_ros.device.profile import load_profile
 from nemotron_ros.engine.dialects import DIALECTS
 from nemotron_ros.engine.llama_cpp import LlamaCppEngine
 from nemotron_ros.engine.openai_engine import OpenAIEngine
@@ -35,6 +39,7 @@ from nemotron_ros.engine.transformers_engine import TransformersEngine
 
 Model = Literal['talker', 'caller']
 CONTEXT = 1 << 16
+DEVICES = Path(__file__).resolve().parents[2] / 'config' / 'devices'
 IDLE_S = 1.0
 """How long a server that is told what to do may be silent."""
 
@@ -230,6 +235,33 @@ def dialect(name: str) -> Maker:
     return make
 
 
+def edge_llm(workshop: Workshop, model: Model) -> Rig:
+    """NVIDIA's own server layer, started by Thor's profile; only the model is stood in for."""
+    try:
+        layer = edge_llm_layer.layer()
+    except edge_llm_layer.NotToBeHad as error:
+        raise Unavailable(str(error)) from error
+    persona: dict[str, object] = {'reasoning': 'I have to think.', 'slow_words': 1000}
+    if model == 'talker':
+        persona |= {'text': 'word ', 'repeat': 100_000, 'pause_s': 0.002}
+    else:
+        persona |= {'text': 'Hello.', 'call': NemotronXml().print_calls(CALLER.calls)}
+    path = workshop.folder / 'persona.json'
+    path.write_text(json.dumps(persona))
+    profile = load_profile(DEVICES / 'jetson_thor.yaml')
+    _, *arguments = profile.command(str(workshop.folder), workshop.folder)
+    command = (str(layer.python), '-I', str(edge_llm_layer.STUB), *arguments)
+    engine = OpenAIEngine(DIALECTS['edge_llm'], server_command=command, start_timeout_s=60.0)
+    return Rig(
+        engine,
+        spoil=lambda: path.write_text('{'),
+        kill=lambda: _kill(_child_of(engine.pid)),
+        long_prompt=asked('kitchen ' * 4000),
+        is_held=False,
+        pids=lambda: [engine.pid, _child_of(engine.pid)] if engine.pid else [],
+    )
+
+
 def _child_of(pid: int | None) -> int:
     assert pid is not None
     (child,) = Path(f'/proc/{pid}/task/{pid}/children').read_text().split()
@@ -246,6 +278,7 @@ SUBJECTS: dict[str, Maker] = {
     'llama_cpp': llama_cpp,
     'llama_server': llama_server,
     **{f'{name} (scripted)': dialect(name) for name in DIALECTS},
+    'edge_llm': edge_llm,
     'transformers': transformers,
     'tensorrt_llm (stand-in)': tensorrt_llm,
 }
