@@ -90,7 +90,7 @@ class _Reader:
         self._form = form
         self._request = request
         self._parser: Parser | None = None
-        self._calls = _Calls({tool.name for tool in request.tools})
+        self._calls = _Calls([tool.name for tool in request.tools])
         self._called_in_text = False
         self._reasoned = False
         self._answered = False

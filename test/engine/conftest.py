@@ -16,6 +16,9 @@ from workbench import Bench
 from nemotron_ros.engine import saved_prompt
 
 MARKS = {'passed': '✓', 'failed': '✗', 'skipped': '·', 'unavailable': 'n/a'}
+WORSE = ('skipped', 'passed', 'unavailable', 'failed')
+ELSEWHERE = pytest.StashKey[set[tuple[str, str]]]()
+"""The pairs of check and engine that mean nothing."""
 RESULTS = pytest.StashKey[dict[tuple[str, str], str]]()
 
 
@@ -25,7 +28,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp('shared')
 
 
-@pytest.fixture(scope='module', params=SUBJECTS)
+@pytest.fixture(scope='module')
 def bench(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, shared: Path
 ) -> Iterator[Bench]:
@@ -38,6 +41,18 @@ def bench(
         bench = Bench(request.param, folder, shared)
         yield bench
         bench.put_away()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a module's checks with every engine, or with those that its ``ENGINES`` names."""
+    if 'bench' not in metafunc.fixturenames:
+        return
+    engines = getattr(metafunc.module, 'ENGINES', SUBJECTS)
+    metafunc.parametrize('bench', list(engines), indirect=True, scope='module')
+    check = _check(metafunc.function.__name__)
+    for subject in SUBJECTS:
+        if subject not in engines:
+            metafunc.config.stash.setdefault(ELSEWHERE, set()).add((check, subject))
 
 
 @pytest.fixture
@@ -63,11 +78,10 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     result = report.outcome
     if report.skipped and 'unavailable' in str(report.longrepr):
         result = 'unavailable'
-    others = [str(value) for key, value in item.callspec.params.items() if key != 'bench']
-    check = ': '.join([item.originalname.removeprefix('test_').replace('_', ' '), *others])
-    # An error in the closing counts against the check that passed before.
-    if results.get((check, subject)) != 'failed':
-        results[check, subject] = result
+    check = _check(item.originalname)
+    # Of several cases of one check, and of its end, the worst counts.
+    before = results.get((check, subject), result)
+    results[check, subject] = max(before, result, key=WORSE.index)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -80,9 +94,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     width = max(map(len, checks))
     terminalreporter.section('conformance of the engines')
     for number, name in enumerate(subjects):
-        terminalreporter.write_line(f'{"":{width}}  {"│  " * number}┌─ {name}')
+        terminalreporter.write_line(f'{"":{width}}  {"│   " * number}┌─ {name}')
+    elsewhere = terminalreporter.config.stash.get(ELSEWHERE, set())
     for check in checks:
-        marks = ''.join(f'{MARKS.get(results.get((check, s), ""), " "):<3}' for s in subjects)
+        told = [
+            'skipped' if (check, s) in elsewhere else results.get((check, s)) for s in subjects
+        ]
+        marks = ''.join(f'{MARKS.get(result or "", ""):<4}' for result in told)
         terminalreporter.write_line(f'{check:{width}}  {marks.rstrip()}')
     legend = ', '.join(f'{mark} {word}' for word, mark in MARKS.items())
     terminalreporter.write_line(legend.replace('· skipped', '· does not apply'))
+
+
+def _check(name: str) -> str:
+    return name.removeprefix('test_').replace('_', ' ')

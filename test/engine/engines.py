@@ -273,11 +273,13 @@ def _kill(pid: int | None) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
+TOLD: dict[str, Maker] = {f'{name} (scripted)': dialect(name) for name in DIALECTS}
+"""Those before a server that does what it is told."""
 SUBJECTS: dict[str, Maker] = {
     'scripted': scripted,
     'llama_cpp': llama_cpp,
     'llama_server': llama_server,
-    **{f'{name} (scripted)': dialect(name) for name in DIALECTS},
+    **TOLD,
     'edge_llm': edge_llm,
     'transformers': transformers,
     'tensorrt_llm (stand-in)': tensorrt_llm,

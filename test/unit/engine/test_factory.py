@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from nemotron_ros.engine.factory import ENGINES, EngineSettings, make_engine
+from nemotron_ros.engine.dialects import DIALECTS
+from nemotron_ros.engine.factory import ENGINES, LOCAL_ENGINES, EngineSettings, make_engine
 from nemotron_ros.engine.llama_cpp import LlamaCppEngine
 from nemotron_ros.engine.model_files import Entry
 from nemotron_ros.engine.protocol import (
@@ -58,7 +63,7 @@ def test_scripted(tmp_path: Path) -> None:
     assert engine.open(ChatRequest(()), ignored).model == 'script.yaml'
 
 
-@pytest.mark.parametrize('name', ['', 'vllm', 'LLAMA_CPP'])
+@pytest.mark.parametrize('name', ['', 'gpt', 'LLAMA_CPP'])
 def test_no_such_engine(name: str) -> None:
     with pytest.raises(EngineError) as error:
         make_engine(EngineSettings(name), {}, ignored)
@@ -67,4 +72,39 @@ def test_no_such_engine(name: str) -> None:
 
 @pytest.mark.parametrize('name', ENGINES)
 def test_every_named_engine_is_known(name: str, tiny: Path) -> None:
-    make_engine(EngineSettings(name, model=str(tiny), script='a.yaml'), {}, ignored)
+    url = 'http://127.0.0.1:8000' if name in DIALECTS else ''
+    make_engine(EngineSettings(name, model=str(tiny), script='a.yaml', url=url), {}, ignored)
+
+
+def test_what_the_design_names_is_there() -> None:
+    assert set(ENGINES) >= {
+        'edge_llm', 'tensorrt_llm', 'llama_cpp', 'vllm', 'transformers', 'scripted',
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize('name', DIALECTS)
+def test_a_server_has_to_be_somewhere(name: str) -> None:
+    with pytest.raises(EngineError, match=f'^url: the engine {name} is a server; say where'):
+        make_engine(EngineSettings(name), {}, ignored)
+
+
+@pytest.mark.parametrize('name', LOCAL_ENGINES)
+@pytest.mark.parametrize('setting', [{'url': 'http://host:1'}, {'server_command': ('vllm',)}])
+def test_an_engine_of_this_process_has_no_server(
+    name: str, setting: dict[str, Any], tiny: Path
+) -> None:
+    with pytest.raises(EngineError, match=f'^{next(iter(setting))}: the engine {name} runs by'):
+        make_engine(EngineSettings(name, model=str(tiny), **setting), {}, ignored)
+
+
+def test_heavy_packages_are_not_imported() -> None:
+    """Of what only some engines need, nothing is pulled in by making another."""
+    program = (
+        'import sys\n'
+        'import nemotron_ros.engine.factory\n'
+        "print([name for name in ('torch', 'transformers', 'tensorrt_llm', 'xllamacpp', "
+        "'numpy', 'rclpy') if name in sys.modules])"
+    )
+    environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)}
+    told = subprocess.check_output([sys.executable, '-c', program], env=environment, text=True)
+    assert told.strip() == '[]'
