@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _model_or_none(profile: Profile, catalogue: Catalogue) -> Path | None:
     try:
-        return find_model(profile.model, catalogue)
+        return find_model(profile, catalogue)
     except EngineError:  # a check of its own has told
         return None
 

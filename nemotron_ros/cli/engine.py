@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import sys
 import time
 from pathlib import Path
@@ -12,14 +11,14 @@ from typing import Any
 
 from nemotron_ros.bringup import config_path
 from nemotron_ros.cli.arguments import port
-from nemotron_ros.device.budget import GIB, fits
-from nemotron_ros.device.detect import Board, available_bytes, choose, detect
+from nemotron_ros.device.budget import GIB
+from nemotron_ros.device.detect import Board, choose, detect
 from nemotron_ros.device.doctor import port_is_free
 from nemotron_ros.device.model_path import fetch_model, find_model
 from nemotron_ros.device.profile import Profile, load_profiles, named
 from nemotron_ros.edge_llm import build
 from nemotron_ros.edge_llm.cache import engines_folder
-from nemotron_ros.edge_llm.find import find_engine
+from nemotron_ros.edge_llm.serve import server_command
 from nemotron_ros.edge_llm.toolchain import ask
 from nemotron_ros.engine.checkpoint import find_checkpoint
 from nemotron_ros.engine.model_files import load_catalogue
@@ -80,8 +79,8 @@ def run_serve(arguments: argparse.Namespace) -> int:
 def _build(arguments: argparse.Namespace) -> int:
     profile, board = _profile(arguments)
     environment = arguments.environment or profile.environment
-    # Of the wrong profile nothing should be fetched.
-    build.check_profile(profile)
+    # Nothing should be fetched for an engine that can't be built here.
+    build.check_memory(build.check_profile(profile).memory_bytes, board)
     checkpoint, model = _checkpoint(arguments, profile)
     toolchain = ask(profile, environment, checkpoint, arguments.cache_dir or engines_folder())
     plan = build.make_plan(
@@ -110,30 +109,26 @@ def _build(arguments: argparse.Namespace) -> int:
 
 def _serve_command(arguments: argparse.Namespace) -> list[str]:
     profile, board = _profile(arguments)
-    if not profile.server:
-        raise EngineError(
-            f'device: {profile.name} needs no server: the node runs {profile.engine} itself'
-        )
-    environment = arguments.environment or profile.environment
-    cache = arguments.cache_dir or engines_folder()
-    if arguments.model_dir is None:
-        path = find_model(profile.model, load_catalogue(config_path('models.yaml')))
-        model = profile.model.name
-    else:
+    if arguments.model_dir is not None:
         path, model = _own(arguments.model_dir)
-    if profile.engine == 'edge_llm':
-        find_engine(profile, board, path, model, cache, environment)
-    fits(profile, available_bytes(board, profile.memory.pool))
+    else:
+        path = find_model(profile, load_catalogue(config_path('models.yaml')))
+        model = profile.model.name
+    command = server_command(
+        profile,
+        board,
+        path,
+        arguments.cache_dir or engines_folder(),
+        model=model,
+        environment=arguments.environment,
+        port=arguments.port,
+    )
     if not port_is_free(arguments.port):
         raise EngineError(
             f'port: {arguments.port} is taken; end the program that listens there, or choose '
             'another one by --port'
         )
-    command = profile.command(str(path), cache, environment, arguments.port)
-    program = shutil.which(command[0])
-    if program is None:
-        raise EngineError(f'server: {command[0]} is not there; {profile.install}')
-    return [program, *command[1:]]
+    return command
 
 
 def _profile(arguments: argparse.Namespace) -> tuple[Profile, Board]:
@@ -160,9 +155,9 @@ def _checkpoint(arguments: argparse.Namespace, profile: Profile) -> tuple[Path, 
     if arguments.model_dir is not None:
         return _own(arguments.model_dir)
     if arguments.dry_run:
-        return find_model(profile.model, {}), profile.model.name
+        return find_model(profile, {}), profile.model.name
     print(f'fetching {profile.model.name}, unless it is on disk', flush=True)
-    return fetch_model(profile.model), profile.model.name
+    return fetch_model(profile), profile.model.name
 
 
 def _own(folder: Path) -> tuple[Path, str]:

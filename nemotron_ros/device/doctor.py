@@ -13,7 +13,7 @@ from pathlib import Path
 
 from nemotron_ros.device.budget import GIB, DoesNotFit, fits, sum_text
 from nemotron_ros.device.detect import Board, Choice, available_bytes, version
-from nemotron_ros.device.model_path import find_model
+from nemotron_ros.device.model_path import find_model, parent_on_disk
 from nemotron_ros.device.profile import Profile
 from nemotron_ros.engine.model_files import Catalogue
 from nemotron_ros.engine.protocol import EngineError
@@ -94,7 +94,7 @@ def check_model(profile: Profile, catalogue: Catalogue, folder: Path) -> Iterato
     :param folder: where a fetched model would be kept.
     """
     try:
-        path = find_model(profile.model, catalogue)
+        path = find_model(profile, catalogue)
     except EngineError as error:
         yield Check.failed('model', str(error))
         free = shutil.disk_usage(parent_on_disk(folder)).free
@@ -107,14 +107,6 @@ def check_model(profile: Profile, catalogue: Catalogue, folder: Path) -> Iterato
         )
         return
     yield Check('model', True, str(path))
-
-
-def parent_on_disk(folder: Path) -> Path:
-    """Return the folder, or the one above it that is there already."""
-    folder = folder.absolute()
-    while not folder.exists():
-        folder = folder.parent
-    return folder
 
 
 def port_is_free(port: int) -> bool:

@@ -25,6 +25,7 @@ from typing import IO
 
 from nemotron_ros.device.budget import GIB
 from nemotron_ros.device.detect import Board
+from nemotron_ros.device.model_path import parent_on_disk
 from nemotron_ros.device.profile import Build, Profile
 from nemotron_ros.edge_llm import manifest
 from nemotron_ros.edge_llm.manifest import EngineFolderError, Manifest, Origin
@@ -142,20 +143,26 @@ def check_room(plan: Plan, board: Board) -> None:
 
     :raise BuildError: if not, with the numbers.
     """
-    memory = board.ram_available_bytes + board.swap_free_bytes
-    if memory < plan.memory_bytes:
-        raise BuildError(
-            f'memory: the build needs {plan.memory_bytes / GIB:.1f} GiB and {memory / GIB:.1f} '
-            'are free, swap counted in; stop other programs, or add swap'
-        )
-    folder = plan.engine_dir
-    while not folder.exists():
-        folder = folder.parent
+    check_memory(plan.memory_bytes, board)
+    folder = parent_on_disk(plan.engine_dir)
     free = shutil.disk_usage(folder).free
     if free < plan.disk_bytes:
         raise BuildError(
             f'disk: the build needs {plan.disk_bytes / GIB:.1f} GiB at {folder} and '
             f'{free / GIB:.1f} are free; make room, or name another folder by --cache-dir'
+        )
+
+
+def check_memory(needed_bytes: int, board: Board) -> None:
+    """Check that there is memory for a build.
+
+    :raise BuildError: if not, with the numbers.
+    """
+    free = board.ram_available_bytes + board.swap_free_bytes
+    if free < needed_bytes:
+        raise BuildError(
+            f'memory: the build needs {needed_bytes / GIB:.1f} GiB and {free / GIB:.1f} are '
+            'free, swap counted in; stop other programs, or add swap'
         )
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from nemotron_ros.device.budget import GIB
 from nemotron_ros.device.detect import Board
-from nemotron_ros.device.doctor import Check, parent_on_disk
+from nemotron_ros.device.doctor import Check
+from nemotron_ros.device.model_path import parent_on_disk
 from nemotron_ros.device.profile import Profile
 from nemotron_ros.edge_llm.find import find_engine
 from nemotron_ros.edge_llm.toolchain import ask

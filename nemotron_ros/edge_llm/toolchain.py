@@ -68,10 +68,8 @@ def ask(profile: Profile, environment: str, checkpoint: Path | None, cache: Path
         'cache': str(cache),
         'sizes': sizes(profile),
     }
-    answer = _run(
-        [str(program(profile, environment, 'python')), '-I', str(INSIDE), json.dumps(asked)]
-    )
-    toolchain = Toolchain(**answer)
+    python = str(program(profile, environment, 'python'))
+    toolchain = _run([python, '-I', str(INSIDE), json.dumps(asked)])
     if profile.needs.package != f'tensorrt-edgellm=={toolchain.edge_llm}':
         raise ToolchainError(
             f'environment: {environment} has tensorrt-edgellm {toolchain.edge_llm or "not at all"}'
@@ -80,15 +78,14 @@ def ask(profile: Profile, environment: str, checkpoint: Path | None, cache: Path
     return toolchain
 
 
-def _run(command: list[str]) -> dict[str, str]:
+def _run(command: list[str]) -> Toolchain:
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=ASK_S
         )
         if done.returncode == 0:
-            answer: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
-            return answer
+            return Toolchain(**json.loads(done.stdout.splitlines()[-1]))
         reason = (done.stderr.strip().splitlines() or [f'code {done.returncode}'])[-1]
-    except (OSError, subprocess.TimeoutExpired, ValueError, IndexError) as error:
+    except (OSError, subprocess.TimeoutExpired, ValueError, IndexError, TypeError) as error:
         reason = str(error)
     raise ToolchainError(f'environment: {command[0]} does not answer: {reason}')

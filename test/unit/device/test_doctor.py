@@ -18,9 +18,9 @@ from nemotron_ros.device.doctor import (
     check_board,
     check_model,
     check_software,
-    parent_on_disk,
     port_is_free,
 )
+from nemotron_ros.device.model_path import parent_on_disk
 from nemotron_ros.device.profile import Checkpoint, Profile
 from nemotron_ros.engine.model_files import load_catalogue
 

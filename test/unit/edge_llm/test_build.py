@@ -334,9 +334,18 @@ def test_an_environment_that_is_absent_is_told(profile: Profile, tmp_path: Path)
         ask(profile, str(tmp_path / 'none'), None, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ('module', 'reason'),
+    [
+        ('raise SystemExit("no")', 'no'),
+        ('import os; os._exit(0)', 'list index out of range'),
+        ('import os; print("[]", flush=True); os._exit(0)', 'argument after'),
+        ('import os; print("hello", flush=True); os._exit(0)', 'Expecting value'),
+    ],
+)
 def test_an_environment_that_does_not_answer_is_told(
-    profile: Profile, environment: Environment, tmp_path: Path
+    profile: Profile, environment: Environment, tmp_path: Path, module: str, reason: str
 ) -> None:
-    environment.tensorrt('raise SystemExit("no")')
-    with pytest.raises(ToolchainError, match='does not answer: no'):
+    environment.tensorrt(module)
+    with pytest.raises(ToolchainError, match=f'does not answer: .*{reason}'):
         ask(profile, str(environment), None, tmp_path)
