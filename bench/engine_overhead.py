@@ -179,9 +179,8 @@ def main() -> int:
     first_s = [statistics.median(pair[side].first_s for pair in pairs) for side in (0, 1)]
     rest_s = [statistics.median(pair[side].rest_s for pair in pairs) for side in (0, 1)]
     added_s, ratio = first_s[1] - first_s[0], rest_s[1] / rest_s[0]
-    print(
-        f'{Path(served.model).name}, {arguments.dialect}, {len(pairs)} rounds, {arguments.tokens} tokens'
-    )
+    name = Path(served.model).name
+    print(f'{name}, {dialect.name}, {len(pairs)} rounds, {arguments.tokens} tokens')
     print(f'{"":22}{"bare":>10}{"ours":>10}')
     print(f'{"to the first word, ms":22}{first_s[0] * 1e3:10.2f}{first_s[1] * 1e3:10.2f}')
     print(f'{"from there on, ms":22}{rest_s[0] * 1e3:10.1f}{rest_s[1] * 1e3:10.1f}')
