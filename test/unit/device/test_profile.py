@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from nemotron_ros.device.profile import Profile, ProfileError, load_profile, load_profiles, named
+from nemotron_ros.engine.factory import ENGINES
 from nemotron_ros.engine.model_files import load_catalogue
 
 CONFIG = Path(__file__).resolve().parents[3] / 'config'
@@ -44,6 +45,15 @@ def problems(tmp_path: Path, text: str) -> list[str]:
 
 def test_every_board_has_a_profile(profiles: Mapping[str, Profile]) -> None:
     assert set(profiles) == NAMES
+
+
+def test_every_engine_is_one_that_there_is(profiles: Mapping[str, Profile]) -> None:
+    assert {profile.engine for profile in profiles.values()} <= set(ENGINES)
+
+
+def test_servers_call_the_model_alike(profiles: Mapping[str, Profile]) -> None:
+    for profile in profiles.values():
+        assert not profile.server or 'nemotron-3-nano-4b' in profile.server
 
 
 def test_orin_has_no_fp8_and_the_nano_no_tensorrt_engine(profiles: Mapping[str, Profile]) -> None:
