@@ -29,7 +29,7 @@ from nemotron_ros.engine.turn_lock import TurnLock
 
 NAME = 'transformers'
 PACKAGES = ('numpy', 'torch', 'transformers', 'llguidance')
-INSTALL = "torch 'transformers>=5.24' llguidance"
+INSTALL = "torch 'transformers>=5.6' llguidance"
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,8 @@ class _Loaded:
     """All that is there while the engine is open.
 
     ``opening`` are the tokens that most prompts begin with, and ``state`` is that of having
-    read them. ``reads_on`` tells whether the model can read a prompt in pieces at all.
+    read them. ``reads_on`` tells whether the model can read a prompt in pieces of more than
+    one token.
     """
 
     model: TorchModel
@@ -60,8 +61,8 @@ class TransformersEngine:
     What the model has read of the opening is kept, and copied for each request: a copy of
     a hybrid model's state is exact. Nothing is kept of the turns after it, as a hybrid
     model can't go back to where two prompts part. Where the installed release does not
-    read a prompt in pieces (transformers before 5.24 begins anew with each piece), the
-    whole prompt is read at once for every request, and a cancel waits for that.
+    read a prompt in pieces (transformers 5.6 begins anew with each piece), what comes
+    after the opening is read token by token: slower, and just as easily cancelled.
 
     :param model: a folder, or the name of a model in the hub's cache; nothing is fetched.
     :param device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
@@ -130,12 +131,11 @@ class TransformersEngine:
         progress(0.5, 'reading the prompt')
         reads_on = model.reads_on(opening[:64])
         state = model.begin()
-        if reads_on:
-            for at in range(0, len(opening), self._batch_tokens):
-                if self._closed != closed:
-                    raise EngineError('the engine was closed while it opened')
-                model.read(opening[at : at + self._batch_tokens], state)
-                progress(0.5 + 0.5 * at / len(opening), 'reading the prompt')
+        step = self._batch_tokens if reads_on else len(opening)
+        for piece in pieces(opening, 0, step, reads_on):
+            if self._closed != closed:
+                raise EngineError('the engine was closed while it opened')
+            model.read(piece, state)
         context_tokens = min(
             self._context_tokens, checkpoint.max_context_tokens or self._context_tokens
         )
@@ -146,7 +146,7 @@ class TransformersEngine:
             frozenset(end_tokens),
             context_tokens,
             reads_on,
-            tuple(opening) if reads_on else (),
+            tuple(opening),
             state,
         )
         with self._lock:
@@ -241,8 +241,7 @@ class _Turn:
             self._state = self._model.copied(self._loaded.state)
         else:
             self._state = self._model.begin()
-        step = batch_tokens if self._loaded.reads_on else len(tokens)
-        return [tokens[at : at + step] for at in range(self.cached, len(tokens), step)]
+        return pieces(tokens, self.cached, batch_tokens, self._loaded.reads_on)
 
     def read(self, tokens: list[int]) -> None:
         """Read a piece of the prompt."""
@@ -261,3 +260,14 @@ class _Turn:
         ends = token in self._loaded.end_tokens
         self.ended = ends or not goes_on
         return None if ends else token
+
+
+def pieces(tokens: list[int], start: int, step: int, reads_on: bool) -> list[list[int]]:
+    """Cut what follows the first ``start`` tokens into pieces, to be read one after the other.
+
+    :param reads_on: more than one token can be read into a state that is not empty.
+    """
+    if reads_on:
+        return [tokens[at : at + step] for at in range(start, len(tokens), step)]
+    first = [] if start else [tokens[:step]]
+    return first + [[token] for token in tokens[start or step :]]

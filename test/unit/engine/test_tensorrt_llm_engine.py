@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -37,6 +38,7 @@ from nemotron_ros.engine.tensorrt_llm_engine import SINGLE_PROCESS, TensorRtLlmE
 pytest.importorskip('llguidance')
 tiny_nemotron_h = pytest.importorskip('tiny_nemotron_h')
 fake = pytest.importorskip('fake_tensorrt_llm')
+transformers = pytest.importorskip('transformers')
 
 PROFILES = Path(__file__).resolve().parents[3] / 'config' / 'devices'
 CONTEXT = 8192
@@ -224,6 +226,22 @@ def test_usage_is_counted(engine_of: Callable[..., TensorRtLlmEngine], runtime: 
     assert '<|im_end|>' not in text_of(said)
 
 
+def test_a_token_that_ends_the_turn_is_no_text(folder: Path, tmp_path: Path, runtime: Any) -> None:
+    """Whichever it is: the format's parser knows but one."""
+    other = Path(shutil.copytree(folder, tmp_path / 'other'))
+    settings = other / 'tokenizer_config.json'
+    settings.write_text(
+        settings.read_text().replace('"<|im_end|>",\n  "extra', '"<unk>",\n  "extra')
+    )
+    engine = TensorRtLlmEngine(str(other), CONTEXT)
+    engine.open(WARM, ignored)
+    runtime.script = [([400], None), ([0], 'stop')]
+    said = deltas(engine, asked('go'))
+    assert text_of(said)
+    assert '<unk>' not in text_of(said)
+    engine.close()
+
+
 def test_thinking_is_set_apart(engine_of: Callable[..., TensorRtLlmEngine], runtime: Any) -> None:
     runtime.often, runtime.never = (), ('<|im_end|>', '</think>', '<tool_call>')
     said = []
@@ -272,6 +290,22 @@ def test_a_call_that_is_cut_off_is_none(
                 engine.stream(asked('go', max_tokens=max_tokens, seed=1), CancelToken(9.0))
             )
         assert not any(isinstance(delta, CallDelta) for delta in said)
+
+
+def test_a_call_that_lacks_only_its_closing_tag(
+    engine_of: Callable[..., TensorRtLlmEngine], folder: Path, runtime: Any
+) -> None:
+    """If the model ended there it is a call; if it was cut off, who knows."""
+    engine = engine_of()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder))
+    call = tokenizer('<tool_call>\n<function=stop>\n</function>\n')['input_ids']
+    runtime.script = [(call, None), ([2], 'stop')]
+    assert any(isinstance(delta, CallDelta) for delta in deltas(engine, asked('go')))
+    runtime.script = [(call, 'length')]
+    said: list[Delta] = []
+    with pytest.raises(OutputError, match='cut short'):
+        said.extend(engine.stream(asked('go'), CancelToken(9.0)))
+    assert said == []
 
 
 # How it ends
@@ -419,10 +453,12 @@ def test_what_it_has_loaded(folder: Path, runtime: Any) -> None:
 def test_close_while_it_answers(talking: TensorRtLlmEngine, runtime: Any) -> None:
     stream = talking.stream(ENDLESS, CancelToken(30.0))
     next(stream)
-    begun = time.monotonic()
+    time.sleep(0.05)
+    begun, said = time.monotonic(), list[Delta]()
     talking.close()
     with pytest.raises(EngineError, match='closed while it answered'):
-        list(stream)
+        said.extend(stream)
+    assert said == [], 'what came before the end is not given out after it'
     assert time.monotonic() - begun < 1.0
     assert runtime.aborted == 1
     assert runtime.shut_down == 1

@@ -33,8 +33,7 @@ from nemotron_ros.engine.protocol import (
     UsageDelta,
 )
 from nemotron_ros.engine.token_guide import GuideMaker
-from nemotron_ros.engine.torch_model import TorchModel
-from nemotron_ros.engine.transformers_engine import TransformersEngine
+from nemotron_ros.engine.transformers_engine import TransformersEngine, pieces
 
 torch = pytest.importorskip('torch')
 pytest.importorskip('llguidance')
@@ -278,34 +277,56 @@ def test_the_opening_is_read_once_and_changes_nothing(
     assert usage(kept).completion_tokens == 20
 
 
-def test_a_release_that_begins_anew_is_given_whole_prompts(
+def test_what_is_kept_of_the_opening_stays_as_it_is(talking: TransformersEngine) -> None:
+    loaded = talking._loaded
+    assert loaded is not None
+
+    def read_on() -> Any:
+        return loaded.model.read([7, 8, 9], loaded.model.copied(loaded.state))
+
+    before = read_on()
+    cut_short(talking, asked('where are you?', max_tokens=20))
+    assert torch.equal(read_on(), before)
+
+
+def test_a_release_that_begins_anew_is_given_single_tokens(
     engine_of: Callable[..., TransformersEngine], talker: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before 5.24 a Mamba layer that read a second piece forgot the first, or failed."""
-    request = asked('where are you?', max_tokens=20)
+    """In 5.6 a Mamba layer that reads a second piece fails, or forgets the first."""
+    request, other = asked('where are you?', max_tokens=20), ChatRequest((SYSTEM,), TOOLS[:1])
     right = text_of(cut_short(engine_of(talker), request))
-    forward = TorchModel.read
     forgetful = transformers.models.nemotron_h.modeling_nemotron_h.NemotronHMamba2Mixer
     mixer = forgetful.forward
+    read: list[int] = []
 
     def forgetting(self: Any, hidden: Any, cache: Any = None, **more: Any) -> Any:
-        if cache is not None and hidden.shape[1] > 1 and cache.has_previous_state(self.layer_idx):
+        if hidden.shape[1] > 1 and cache.has_previous_state(self.layer_idx):
             cache.layers[self.layer_idx].reset()
+        if self.layer_idx == 0:
+            read.append(hidden.shape[1])
         return mixer(self, hidden, cache=cache, **more)
 
     monkeypatch.setattr(forgetful, 'forward', forgetting)
-    engine = engine_of(talker, batch_tokens=50)
-    pieces: list[int] = []
+    for engine in (engine_of(talker, batch_tokens=50), engine_of(talker, other, batch_tokens=50)):
+        read.clear()
+        said = cut_short(engine, request)
+        assert text_of(said) == right
+        assert usage(said).prompt_tokens - usage(said).cached_tokens == sum(read) - 19
+        assert read[1:] == [1] * (len(read) - 1), 'nothing but the first piece is longer'
 
-    def read(self: TorchModel, tokens: list[int], state: Any) -> Any:
-        pieces.append(len(tokens))
-        return forward(self, tokens, state)
 
-    monkeypatch.setattr(TorchModel, 'read', read)
-    said = cut_short(engine, request)
-    assert usage(said).cached_tokens == 0
-    assert pieces == [usage(said).prompt_tokens] + [1] * 19
-    assert text_of(said) == right
+@pytest.mark.parametrize(
+    ('start', 'reads_on', 'expected'),
+    [
+        (0, True, ['abc', 'def', 'g']),
+        (2, True, ['cde', 'fg']),
+        (0, False, ['abc', 'd', 'e', 'f', 'g']),
+        (5, False, ['f', 'g']),
+    ],
+)
+def test_how_a_prompt_is_cut(start: int, reads_on: bool, expected: list[str]) -> None:
+    cut = pieces(list(map(ord, 'abcdefg')), start, 3, reads_on)
+    assert [''.join(map(chr, piece)) for piece in cut] == expected
 
 
 def test_one_core_is_left_to_the_robot(
