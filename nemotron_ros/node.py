@@ -34,9 +34,13 @@ from nemotron_ros.bridge.waiting import until_true
 from nemotron_ros.bringup import config_path
 from nemotron_ros.cancel import CancelToken, Cause
 from nemotron_ros.chat.messages import ToolCall
-from nemotron_ros.engine.factory import EngineSettings, make_engine
+from nemotron_ros.deployment import engine_settings
+from nemotron_ros.device.detect import detect
+from nemotron_ros.device.profile import load_profiles
+from nemotron_ros.edge_llm.cache import engines_folder
+from nemotron_ros.engine.factory import make_engine
 from nemotron_ros.engine.model_files import load_catalogue
-from nemotron_ros.engine.protocol import Engine, EngineError, EngineState
+from nemotron_ros.engine.protocol import Engine, EngineError, EngineState, ModelInfo
 from nemotron_ros.events import CommandStatus, Event, Outcome
 from nemotron_ros.spinning import in_thread, serve
 from nemotron_ros.tools.dispatch import Dispatcher
@@ -71,6 +75,8 @@ class NemotronNode(LifecycleNode):
         self._tokens: dict[bytes, CancelToken] = {}
         self._busy: str | None = None
         self._active = False
+        self._model = ModelInfo('', '', 0)
+        self._is_open = False
         self._engine: Engine | None = None
         self._tools: ToolFile | None = None
         self._executor_for_tools: RosExecutor | None = None
@@ -108,17 +114,16 @@ class NemotronNode(LifecycleNode):
             problems = check(self._tools)
             if problems:
                 raise ToolFileError(problems)
-            self._engine = make_engine(
-                EngineSettings(
-                    wanted.engine,
-                    wanted.model,
-                    wanted.script,
-                    wanted.context_tokens,
-                    wanted.threads,
-                ),
-                load_catalogue(config_path('models.yaml')),
-                self._tell_engine,
+            catalogue = load_catalogue(config_path('models.yaml'))
+            settings = engine_settings(
+                parameters.engine_wanted(wanted),
+                load_profiles(config_path('devices')),
+                detect,
+                catalogue,
+                engines_folder(),
             )
+            self._model = ModelInfo(settings.engine, settings.model, 0)
+            self._engine = make_engine(settings, catalogue, self._tell_engine)
             self._executor_for_tools = RosExecutor(self, self._tools)
             self._dispatcher = Dispatcher(
                 self._tools, Guard(self._tools), self._executor_for_tools
@@ -136,21 +141,16 @@ class NemotronNode(LifecycleNode):
                 ),
                 Sampling(wanted.temperature, wanted.seed, wanted.thinking),
             )
-            info = self._engine.open(self._agent.warm_request(), self._tell_loading)
+            model = self._engine.open(self._agent.warm_request(), self._tell_loading)
         except (ToolFileError, EngineError, OSError) as error:
             self.get_logger().error(f'not configured: {error}')
             self._free()
             self._publish_engine(EngineState.FAILED, str(error))
             return TransitionCallbackReturn.FAILURE
-        self._publish_engine(
-            EngineState.READY,
-            f'{info.model} is ready',
-            engine=info.engine,
-            model=info.model,
-            context_tokens=info.context_tokens,
-        )
+        self._model, self._is_open = model, True
+        self._publish_engine(EngineState.READY, f'{model.model} is ready')
         self.get_logger().info(
-            f'{len(self._tools.tools)} tools of {wanted.tool_file}; {info.engine}: {info.model}'
+            f'{len(self._tools.tools)} tools of {wanted.tool_file}; {model.engine}: {model.model}'
         )
         return TransitionCallbackReturn.SUCCESS
 
@@ -224,6 +224,7 @@ class NemotronNode(LifecycleNode):
         return until_true(lambda: not self._tokens, STOP_S, CancelToken(STOP_S)) and ended
 
     def _free(self) -> None:
+        self._is_open = False
         if self._engine is not None:
             self._engine.close()
         if self._executor_for_tools is not None:
@@ -402,28 +403,20 @@ class NemotronNode(LifecycleNode):
     def _tell_engine(self, state: EngineState, text: str) -> None:
         log = self.get_logger()
         (log.error if state is EngineState.FAILED else log.info)(f'engine: {text}')
-        self._publish_engine(state, text)
+        # A server that is up for the first time still has the prompt to read.
+        if state is not EngineState.READY or self._is_open:
+            self._publish_engine(state, text)
 
-    def _publish_engine(
-        self,
-        state: EngineState,
-        text: str,
-        *,
-        progress: float = 0.0,
-        engine: str = '',
-        model: str = '',
-        context_tokens: int = 0,
-    ) -> None:
-        wanted = parameters.read(self)
+    def _publish_engine(self, state: EngineState, text: str, *, progress: float = 0.0) -> None:
         self._engine_status.publish(
             EngineStatus(
                 stamp=self.get_clock().now().to_msg(),
                 state=int(state),
-                engine=engine or wanted.engine,
-                model=model or wanted.model,
+                engine=self._model.engine,
+                model=self._model.model,
                 message=text,
                 progress=progress,
-                context_tokens=context_tokens,
+                context_tokens=self._model.context_tokens,
             )
         )
 

@@ -8,10 +8,12 @@ from typing import Any
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 
+from nemotron_ros.deployment import Wanted
+
 READ_ONLY = {'autostart'}
 
 RANGES: dict[str, tuple[float, float]] = {
-    'context_tokens': (512, 262144),
+    'context_tokens': (0, 262144),
     'threads': (0, 256),
     'max_tokens': (16, 8192),
     'thinking_tokens': (16, 32768),
@@ -25,10 +27,13 @@ RANGES: dict[str, tuple[float, float]] = {
 
 DESCRIPTIONS = {
     'tool_file': 'Path of the tool file: everything that the robot may do.',
-    'engine': 'Inference engine: llama_cpp or scripted.',
-    'model': 'Model of llama_cpp: a name of config/models.yaml or the path of a GGUF file.',
+    'device': 'Profile of the board: a name of config/devices, the path of one, or auto.',
+    'engine': "Inference engine, such as llama_cpp or vllm; empty: the profile's.",
+    'model': "Name or path of the model, or its name at the server; empty: the profile's.",
+    'url': 'Where a server is that somebody else runs: http://HOST:PORT.',
+    'api_key_env': "Name of the environment variable that holds the server's key.",
     'script': 'Replies of the scripted engine: path of a YAML file.',
-    'context_tokens': 'Size of the context, tokens.',
+    'context_tokens': "Size of the context, tokens; 0: the profile's.",
     'threads': 'Threads of the engine; 0 leaves one core to the rest of the robot.',
     'max_tokens': 'Most tokens that the model may write in a turn.',
     'thinking_tokens': 'Most tokens that it may reason with in a turn, on top of max_tokens.',
@@ -48,10 +53,13 @@ class Parameters:
     """The node's parameters with their defaults. They take effect when it is configured."""
 
     tool_file: str = ''
-    engine: str = 'llama_cpp'
-    model: str = 'qwen2.5-coder-0.5b'
+    device: str = 'cpu'
+    engine: str = ''
+    model: str = ''
+    url: str = ''
+    api_key_env: str = ''
     script: str = ''
-    context_tokens: int = 4096
+    context_tokens: int = 0
     threads: int = 0
     max_tokens: int = 384
     thinking_tokens: int = 1024
@@ -78,6 +86,11 @@ def read(node: Node) -> Parameters:
         for parameter in fields(Parameters)
     }
     return Parameters(**values)
+
+
+def engine_wanted(values: Parameters) -> Wanted:
+    """Return what the parameters say of the engine."""
+    return Wanted(**{name.name: getattr(values, name.name) for name in fields(Wanted)})
 
 
 def _descriptor(name: str) -> ParameterDescriptor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -333,6 +334,44 @@ def test_bad_tool_file_leaves_the_node_unconfigured(ros, tmp_path, name, eventua
     node.set_parameters([Parameter('tool_file', value=str(FIXTURES / 'tools_bench.yaml'))])
     assert node.trigger_configure() == SUCCESS
     node.trigger_shutdown()
+
+
+PROFILE = """
+title: A board of our own
+engine: llama_server
+model: {{catalogue: nemotron}}
+precision: f16
+context_tokens: 4096
+max_batch_size: 1
+memory: {{pool: ram, weights_bytes: 1, kv_bytes_per_token: 1, state_bytes_per_sequence: 0,
+         working_bytes: 1}}
+server: ['{python}', '{server}', --host, 127.0.0.1, --port, '{{port}}', --model, '{{model}}',
+         --ctx-size, '{{context_tokens}}']
+"""
+
+
+def test_server_of_the_boards_profile_is_started_and_ended(ros, tmp_path, eventually):
+    pytest.importorskip('xllamacpp', reason='xllamacpp, the embedded engine, is not installed')
+    pytest.importorskip('gguf', reason='gguf is not installed')
+    from leaning_model import write_tiny
+
+    server = FIXTURES.parent / 'engine/llama_server.py'
+    profile, model = tmp_path / 'my_board.yaml', write_tiny(tmp_path / 'tiny.gguf')
+    profile.write_text(PROFILE.format(python=sys.executable, server=server))
+    node = make(ros, engine='', device=str(profile), model=str(model))
+    states: list[EngineStatus] = []
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    ros.node('watch').create_subscription(
+        EngineStatus, 'nemotron/engine_status', states.append, latched
+    )
+    assert node.trigger_configure() == SUCCESS
+    eventually(lambda: states and states[-1].state == EngineStatus.STATE_READY)
+    assert [state.state for state in states].count(EngineStatus.STATE_READY) == 1
+    assert (states[-1].engine, states[-1].context_tokens) == ('llama_server', 4096)
+    pid = node._engine.pid
+    assert Path(f'/proc/{pid}').exists()
+    assert node.trigger_cleanup() == SUCCESS
+    assert not Path(f'/proc/{pid}').exists()
 
 
 def test_missing_model_file_leaves_the_node_unconfigured(ros, tmp_path, eventually):

@@ -24,21 +24,32 @@ ALLOWED = {
     'events': {'chat', 'tools'},
     'agent': {'chat', 'engine', 'events', 'tools', 'bridge'},
     'bringup': set(),
-    'parameters': set(),
+    'deployment': {'device', 'edge_llm', 'engine'},
+    'parameters': {'deployment'},
     'spinning': set(),
     'client': {'bridge'},
     'sim': {'spinning'},
     'demo': {'bridge', 'bringup', 'chat', 'client', 'sim', 'tools'},
     'node': {
-        'agent', 'bridge', 'bringup', 'chat', 'engine', 'events', 'parameters', 'spinning',
-        'tools',
+        'agent', 'bridge', 'bringup', 'chat', 'deployment', 'device', 'edge_llm', 'engine',
+        'events', 'parameters', 'spinning', 'tools',
     },
     'cli': {
         'bridge', 'bringup', 'client', 'demo', 'device', 'edge_llm', 'engine', 'spinning',
         'tools',
     },
 }  # fmt: skip
-WITHOUT_ROS = {'cancel', 'chat', 'device', 'edge_llm', 'engine', 'events', 'tools', 'agent'}
+WITHOUT_ROS = {
+    'cancel',
+    'chat',
+    'deployment',
+    'device',
+    'edge_llm',
+    'engine',
+    'events',
+    'tools',
+    'agent',
+}
 ROS = ('rclpy', 'ament_index_python', 'launch', 'launch_ros', 'rosidl_parser', 'rosidl_runtime_py')
 
 # Calls that turn text into code, or text into a name to call.
