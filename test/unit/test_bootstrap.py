@@ -14,6 +14,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -324,6 +325,39 @@ def test_a_second_set_up_says_and_does_nothing(checkout: Path) -> None:
     assert time.monotonic() - start < 1.0
 
 
+def engines_step(root: Path) -> Any:
+    (step,) = [s for s in bootstrap.steps(root, ENVIRON, None, tests=True) if s.name == 'engines']
+    return step
+
+
+def test_what_optional_engines_need_is_for_tests_alone(checkout: Path) -> None:
+    pretend(checkout, ENVIRON)
+    assert due(checkout, ENVIRON) == []
+    step, stamps = engines_step(checkout), checkout / bootstrap.STAMPS
+    assert step.due(stamps)
+    (stamps / step.name).write_text(step.key)
+    append('setup.py')(checkout)
+    assert not engines_step(checkout).due(stamps)
+    append('requirements/transformers.txt')(checkout)
+    assert engines_step(checkout).due(stamps)
+    assert due(checkout, ENVIRON) == ['nemotron_ros'], 'nothing else is done again for it'
+
+
+@pytest.mark.parametrize('status', [0, 1])
+def test_optional_engines_that_are_not_to_be_had(
+    checkout: Path, status: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    python = checkout / '.venv/bin/python'
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\necho "$@" > asked\necho ERROR: no match >&2\nexit {status}\n')
+    python.chmod(0o755)
+    engines_step(checkout).run()
+    assert '-m pip install' in (checkout / 'asked').read_text()
+    said = capfd.readouterr()
+    assert said.err == ''
+    assert ('will be skipped' in said.out) == bool(status)
+
+
 BAKED = """
 set(_include "/opt/python/cp311-cp311/include/python3.11;${prefix}/include")
 set(_numpy "/opt/python/cp311-cp311/lib/python3.11/site-packages/numpy/_core/include")
@@ -357,9 +391,9 @@ REQUIREMENTS = sorted((ROOT / 'requirements').glob('*.txt'))
 @pytest.mark.parametrize('path', REQUIREMENTS, ids=lambda path: path.name)
 def test_every_requirement_is_pinned(path: Path) -> None:
     lines = [line for line in path.read_text().splitlines() if line and line[0] != '#']
-    pin = re.compile(r'[a-z0-9-]+==[\w.]+(; python_version (<|>=) "3\.11")?')
+    pin = re.compile(r'[a-z0-9-]+==[\w.+]+(; python_version (<|>=) "3\.11")?')
     assert [line for line in lines if not pin.fullmatch(line)] == []
-    names = [re.sub(r'==[\w.]+', '', line) for line in lines]
+    names = [re.sub(r'==[\w.+]+', '', line) for line in lines]
     assert len(names) == len(set(names))
 
 

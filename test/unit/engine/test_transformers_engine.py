@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import json
 import shutil
 import threading
@@ -297,6 +298,8 @@ def test_a_release_that_begins_anew_is_given_single_tokens(
     right = text_of(cut_short(engine_of(talker), request))
     forgetful = transformers.models.nemotron_h.modeling_nemotron_h.NemotronHMamba2Mixer
     mixer = forgetful.forward
+    if 'cache' not in inspect.signature(mixer).parameters:
+        pytest.skip('this release is such a one: all other tests show it')
     read: list[int] = []
 
     def forgetting(self: Any, hidden: Any, cache: Any = None, **more: Any) -> Any:
