@@ -8,6 +8,7 @@ version beside it.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,6 +43,25 @@ def _guided_decoding(request: ChatRequest) -> Fields:
     return {'guided_decoding': {'structural_tag': tag}}
 
 
+def gbnf(form: Format, _end: str, request: ChatRequest) -> str:
+    """Return the grammar of a turn for any build of llama.cpp."""
+    return form.gbnf(request.tools, request.thinking)
+
+
+def lark(form: Format, end: str, request: ChatRequest) -> str:
+    """Return the grammar of a turn for a build with LLGuidance; any other ends at it.
+
+    It is let end with the model's own end of turn: LLGuidance lets it end with one that the
+    server names, which is another token in some models. Those could not stop calling tools.
+    """
+    grammar = form.grammar(request.tools, request.thinking)
+    if not re.fullmatch(r'<[^<>\s]+>', end):
+        return grammar
+    head, start, answer = grammar.partition('\nstart: ')
+    first, _, rest = answer.partition('\n')
+    return f'{head}{start}({first}) {end}?\n{rest}'
+
+
 def _in_template(thinking: bool) -> Fields:
     return {'chat_template_kwargs': {'enable_thinking': thinking}}
 
@@ -62,8 +82,8 @@ class Dialect:
     :param budget: the field for ``max_thinking_tokens``, as its path; empty if there is none.
     :param always: fields of every request.
     :param max_tokens: the name of that field.
-    :param renders_tools: the tools go to the chat template by ``chat_template_kwargs`` and
-        the grammar of the model's own format goes along: the server reads no calls.
+    :param grammar: returns the grammar of the model's own format. The tools then go to the
+        chat template by ``chat_template_kwargs``, and the server reads no calls.
     :param ready_route: answers with status 200 once the server serves.
     """
 
@@ -73,8 +93,13 @@ class Dialect:
     budget: tuple[str, ...] = ()
     always: Mapping[str, Any] = field(default_factory=dict)
     max_tokens: str = 'max_tokens'
-    renders_tools: bool = False
+    grammar: Callable[[Format, str, ChatRequest], str] | None = None
     ready_route: str = '/health'
+
+    @property
+    def renders_tools(self) -> bool:
+        """Whether the tools go to the model by its template, and the server reads no calls."""
+        return self.grammar is not None
 
 
 DIALECTS: Mapping[str, Dialect] = {
@@ -110,7 +135,7 @@ DIALECTS: Mapping[str, Dialect] = {
         Dialect(
             'llama_server',
             always={'reasoning_format': 'none', 'cache_prompt': True, 'return_progress': True},
-            renders_tools=True,
+            grammar=gbnf,
         ),
         # SGLang 0.5: with a reasoning parser and thinking off, answers arrive as reasoning;
         # left in the text, it is set apart here.
@@ -156,9 +181,9 @@ def body(
     }
     if model:
         fields['model'] = model
-    if dialect.renders_tools:
+    if dialect.grammar is not None:
         fields['chat_template_kwargs'] = prompt.template_kwargs
-        fields['grammar'] = ending(form.grammar(request.tools, request.thinking), end)
+        fields['grammar'] = dialect.grammar(form, end, request)
         return fields
     if dialect.thinking is not None:
         fields |= dialect.thinking(request.thinking)
@@ -171,16 +196,3 @@ def body(
         fields |= {'tools': prompt.template_kwargs['tools'], 'tool_choice': 'auto'}
         fields |= dialect.guide(request)
     return fields
-
-
-def ending(grammar: str, end: str) -> str:
-    """Let what keeps a grammar end with the model's own end of turn.
-
-    llama.cpp lets it end with what it takes for that, and takes another token for
-    it in some models: those could not stop calling tools.
-    """
-    if not (end.startswith('<') and end.endswith('>')) or any(c in '<> \n' for c in end[1:-1]):
-        return grammar
-    head, start, answer = grammar.partition('\nstart: ')
-    first, _, rest = answer.partition('\n')
-    return f'{head}{start}({first}) {end}?\n{rest}'

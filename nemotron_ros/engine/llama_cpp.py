@@ -22,7 +22,7 @@ from nemotron_ros.chat.messages import Message
 from nemotron_ros.chat.prompt import format_for
 from nemotron_ros.engine import refusals, saved_prompt
 from nemotron_ros.engine.answer import deltas
-from nemotron_ros.engine.dialects import DIALECTS, body
+from nemotron_ros.engine.dialects import DIALECTS, body, lark
 from nemotron_ros.engine.exchange import Bounds, Refused, RefusedInStream, chunks
 from nemotron_ros.engine.gguf_file import check
 from nemotron_ros.engine.protocol import (
@@ -36,6 +36,8 @@ from nemotron_ros.engine.protocol import (
 )
 from nemotron_ros.engine.server_process import ServerProcess, private_folder
 
+# The wheel has LLGuidance.
+DIALECT = replace(DIALECTS['llama_server'], grammar=lark)
 CHAT = '/v1/chat/completions'
 COMPLETION = '/v1/completions'
 CONNECT_S = 5.0
@@ -221,7 +223,7 @@ class LlamaCppEngine:
     def _body(self, request: ChatRequest) -> dict[str, Any]:
         form = self._format
         assert form is not None
-        return body(DIALECTS['llama_server'], '', form, self._end, request)
+        return body(DIALECT, '', form, self._end, request)
 
     def _chunks(
         self, route: str, request: dict[str, Any], cancel: CancelToken

@@ -111,6 +111,8 @@ class OpenAIEngine:
 
     def open(self, warm: ChatRequest, progress: Progress) -> ModelInfo:
         """Start the server if it is its own; see what it serves; have it read the prompt."""
+        if self._session is not None:
+            raise EngineError('the engine is open already')
         try:
             return self._open(warm, progress)
         except BaseException:
@@ -191,8 +193,8 @@ class OpenAIEngine:
                 raise EngineError(
                     f'url: {url} was still loading after {self._start_timeout_s:g} s'
                 )
-            part = 1.0 - waiting.remaining_s() / self._start_timeout_s
-            progress(min(0.5, max(0.0, part) / 2), 'the server is loading')
+            waited = 1.0 - waiting.remaining_s() / self._start_timeout_s
+            progress(0.5 if session.process else waited / 2, 'the server is loading')
             waiting.wait(pause_s)
         raise AssertionError('unreachable')
 
@@ -296,7 +298,7 @@ class OpenAIEngine:
                     raise died from error
                 raise _AskAgain(died, 0.0) from error
             if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
-                lost = endpoint.unreachable(self._url, error)
+                lost = endpoint.unreachable(str(session.client.base_url), error)
                 raise _AskAgain(lost, min(2.0, 0.1 * 2.0**attempt)) from None
             if isinstance(error, httpx.HTTPError):
                 raise EngineError(f'the server broke its answer off: {error!r}') from error

@@ -70,9 +70,9 @@ def retry_after_s(refused: Refused, attempt: int) -> float | None:
     if refused.status not in _BUSY:
         return None
     asked_for = refused.headers.get('retry-after', '')
-    with suppress(ValueError):
-        return max(0.0, float(int(asked_for)))
-    with suppress(ValueError, TypeError):
+    if re.fullmatch(r'[0-9]{1,9}', asked_for):
+        return float(asked_for)
+    with suppress(ValueError, TypeError, OverflowError):
         return max(0.0, email.utils.parsedate_to_datetime(asked_for).timestamp() - time.time())
     return min(2.0, 0.1 * 2.0**attempt)
 

@@ -24,7 +24,8 @@ END_S = 5.0
 """How long a program is given to end by itself when its input closes."""
 GRACE_S = 4.0
 """How long its guardian gives to a server; less than it is given itself."""
-POLL_S = 0.2
+POLL_S = (0.1, 1.0)
+"""How long after another a server is asked whether it serves, at first and in the end."""
 LAST_LINES = 6
 LAST_CHARS = 300
 """Lines of standard error that are told when it dies."""
@@ -232,11 +233,13 @@ class ServerProcess:
     def _poll(self, child: subprocess.Popen[bytes], generation: int) -> None:
         """Ask whether it serves until it does, or is not there any more."""
         assert self._serves is not None
+        pause_s, longest_s = POLL_S
         while self._child is child and not self._closing:
             if self._serves():
                 return self._tell_ready(generation)
             with self._changed:
-                self._changed.wait_for(lambda: self._closing or self._child is not child, POLL_S)
+                self._changed.wait_for(lambda: self._closing or self._child is not child, pause_s)
+            pause_s = min(longest_s, 1.2 * pause_s)
 
     def _give_up(self, child: subprocess.Popen[bytes], generation: int) -> None:
         """End a child that is not ready in time."""

@@ -12,7 +12,7 @@ import json
 from collections.abc import Sequence
 from enum import Enum
 
-from nemotron_ros.chat.formats import json_object, lark
+from nemotron_ros.chat.formats import gbnf, json_object, lark
 from nemotron_ros.chat.formats.protocol import FormatError, Parser, Piece, Text
 from nemotron_ros.chat.formats.reasoning import Trimmed
 from nemotron_ros.chat.formats.strict_json import JsonEnd
@@ -54,6 +54,10 @@ class JsonCall:
         # Nothing in words may be taken for a call.
         lines.append(rf'WORDS: /{_SOLID}([^<`\n{_CONTROL}]|\n[ \n]*{_SOLID}|< ?[0-9=.-])*/')
         return '\n'.join(lines) + '\n'
+
+    def gbnf(self, tools: Sequence[ToolSpec], thinking: bool = False) -> str:
+        """Return the grammar for llama.cpp, which holds less."""
+        return gbnf.write_json(tools, thinking)
 
     def parser(self, tools: Sequence[ToolSpec], thinking: bool = False) -> Parser:
         """Return a parser for one turn.

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from nemotron_ros.chat.formats import json_object, strict_json, xml_grammar
+from nemotron_ros.chat.formats import gbnf, json_object, strict_json, xml_grammar
 from nemotron_ros.chat.formats.coerce import print_value, read_value
 from nemotron_ros.chat.formats.protocol import FormatError, Parser, Piece, Text, no_such_tool
 from nemotron_ros.chat.formats.reasoning import Trimmed
@@ -54,6 +54,10 @@ class NemotronXml:
         or inside the reasoning when ``thinking``.
         """
         return xml_grammar.write(tools, thinking)
+
+    def gbnf(self, tools: Sequence[ToolSpec], thinking: bool = False) -> str:
+        """Return the grammar for llama.cpp, which holds less."""
+        return gbnf.write_xml(tools, thinking)
 
     def parser(self, tools: Sequence[ToolSpec], thinking: bool = False) -> Parser:
         """Return a parser for one turn.

@@ -71,5 +71,8 @@ class Format(Protocol):
         When ``thinking``, the turn begins inside the reasoning.
         """
 
+    def gbnf(self, tools: Sequence[ToolSpec], thinking: bool = False) -> str:
+        """Return the same in llama.cpp's own notation, which holds less of the schema."""
+
     def parser(self, tools: Sequence[ToolSpec], thinking: bool = False) -> Parser:
         """Return a parser for one turn."""

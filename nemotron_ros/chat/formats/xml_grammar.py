@@ -49,7 +49,7 @@ def _write_tool(index: int, tool: ToolSpec, lengths: set[tuple[int, int]]) -> li
     for number, name in enumerate((*required, *optional)):
         rule = f'p_{index}_{number}'
         begin, end = lark.literal(f'<parameter={name}>\n'), lark.literal('</parameter>\n')
-        values = [_value(branch, lengths) for branch in _branches(properties[name])]
+        values = [_value(branch, lengths) for branch in branches(properties[name])]
         lines.append(f'{rule}: {begin} ({" | ".join(values)}) {end}')
         sequence.append(rule if name in required else f'{rule}?')
     head = lark.literal(f'\n<function={tool.name}>\n')
@@ -57,7 +57,7 @@ def _write_tool(index: int, tool: ToolSpec, lengths: set[tuple[int, int]]) -> li
     return [f'call_{index}: {" ".join(parts)}', *lines]
 
 
-def _branches(schema: Any) -> list[dict[str, Any]]:
+def branches(schema: Any) -> list[dict[str, Any]]:
     """Return the ways to write a value: an enumeration, or one type each."""
     if not isinstance(schema, Mapping):
         schema = {}
@@ -66,9 +66,9 @@ def _branches(schema: Any) -> list[dict[str, Any]]:
         return [{'enum': [schema['const']]}]
     if schema.get('enum'):
         return [{'enum': schema['enum']}]
-    branches = [*schema.get('anyOf', ()), *schema.get('oneOf', ())]
-    if branches:
-        return [way for branch in branches for way in _branches(branch)]
+    several = [*schema.get('anyOf', ()), *schema.get('oneOf', ())]
+    if several:
+        return [way for branch in several for way in branches(branch)]
     kinds = [kind for kind in types_of(schema) if kind in TYPES]
     if not kinds or len(kinds) == len(TYPES):
         kinds = ['string']  # any text will do
