@@ -6,7 +6,7 @@ import itertools
 import threading
 from collections.abc import Callable, Generator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import httpx
@@ -44,7 +44,7 @@ class _Session:
     """What there is between an open and a close. ``until`` ends with the close."""
 
     client: httpx.Client
-    key: str
+    key: str = field(repr=False)
     until: CancelToken
     process: ServerProcess | None
 

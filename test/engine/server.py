@@ -126,15 +126,19 @@ class ScriptedServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, dialect: str) -> None:
-        super().__init__(('127.0.0.1', 0), _Handler)
+    def __init__(self, dialect: str, host: str = '127.0.0.1', port: int = 0) -> None:
+        super().__init__((host, port), _Handler)
         self.script = Script(dialect)
         self.url = f'http://127.0.0.1:{self.server_port}'
         self._thread = threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
 
+    def serve_on(self) -> None:
+        """Serve until the process ends."""
+        self._thread.join()
+
     def stop(self) -> None:
-        """Stop listening."""
+        """Stop listening; may be called more than once."""
         self.shutdown()
         self._thread.join()
         self.server_close()
