@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -100,11 +103,31 @@ def _build(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         return 0
     began_s = time.monotonic()
-    build.run(
-        plan, board, lambda line: print(f'{time.monotonic() - began_s:6.0f} s  {line}', flush=True)
-    )
+    with _ending_in_order():
+        build.run(
+            plan,
+            board,
+            lambda line: print(f'{time.monotonic() - began_s:6.0f} s  {line}', flush=True),
+        )
     print(f'{time.monotonic() - began_s:6.0f} s  the engine is in {plan.engine_dir}')
     return 0
+
+
+@contextmanager
+def _ending_in_order() -> Iterator[None]:
+    """Have a build that is told to end take back what it has begun.
+
+    A service manager tells it by SIGTERM, a terminal that closes by SIGHUP.
+    """
+    told = (signal.SIGTERM, signal.SIGHUP)
+    # Under nohup, a terminal that closes is to end nothing.
+    numbers = [number for number in told if signal.getsignal(number) is not signal.SIG_IGN]
+    before = [signal.signal(number, lambda given, _: sys.exit(128 + given)) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 def _serve_command(arguments: argparse.Namespace) -> list[str]:

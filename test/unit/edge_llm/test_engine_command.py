@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -37,12 +38,13 @@ class Done:
     err: str
 
 
+Start = Callable[..., 'subprocess.Popen[str]']
 Run = Callable[..., Done]
 
 
 @pytest.fixture
-def run(tmp_path: Path, board: Board, environment: Environment, checkpoint: Path) -> Run:
-    """Return what runs the command on Thor, with profiles of which builds take little."""
+def start(tmp_path: Path, board: Board, environment: Environment, checkpoint: Path) -> Start:
+    """Return what starts the command on Thor, with profiles of which builds take little."""
     devices = tmp_path / 'config' / 'devices'
     devices.mkdir(parents=True)
     for path in (ROOT / 'config' / 'devices').glob('*.yaml'):
@@ -52,20 +54,38 @@ def run(tmp_path: Path, board: Board, environment: Environment, checkpoint: Path
         (devices / path.name).write_text(yaml.safe_dump(data))
     (tmp_path / 'config' / 'models.yaml').write_text((ROOT / 'config/models.yaml').read_text())
 
-    def run(*arguments: str, own: bool = True) -> Done:
-        told = json.dumps({'board': asdict(board), 'config': str(tmp_path / 'config')})
-        own_arguments = (
-            '--model-dir', str(checkpoint), '--environment', str(environment),
-            '--cache-dir', str(tmp_path / 'cache'),
-        )  # fmt: skip
-        done = subprocess.run(
-            [sys.executable, '-c', DRIVER, told, *arguments, *(own_arguments if own else ())],
+    told = json.dumps({'board': asdict(board), 'config': str(tmp_path / 'config')})
+    own = (
+        '--model-dir', str(checkpoint), '--environment', str(environment),
+        '--cache-dir', str(tmp_path / 'cache'),
+    )  # fmt: skip
+
+    def start(
+        *arguments: str, with_own: bool = True, before: tuple[str, ...] = ()
+    ) -> subprocess.Popen[str]:
+        arguments = (*arguments, *(own if with_own else ()))
+        return subprocess.Popen(
+            [*before, sys.executable, '-c', DRIVER, told, *arguments],
             cwd=ROOT,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=60,
         )
-        return Done(done.returncode, done.stdout, done.stderr)
+
+    return start
+
+
+@pytest.fixture
+def run(start: Start) -> Run:
+    """Return what runs the command to its end."""
+
+    def run(*arguments: str, with_own: bool = True) -> Done:
+        child = start(*arguments, with_own=with_own)
+        try:
+            out, err = child.communicate(timeout=60)
+        finally:
+            child.kill()
+        return Done(child.returncode, out, err)
 
     return run
 
@@ -111,6 +131,37 @@ def test_a_builder_that_fails_ends_it_with_one_message(run: Run, environment: En
     )
 
 
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_build_that_is_told_to_end_leaves_nothing(
+    start: Start, environment: Environment, tmp_path: Path, number: signal.Signals
+) -> None:
+    environment.behave(linger_s=60)
+    child = start('build')
+    assert child.stdout is not None
+    while 'Serialized' not in child.stdout.readline():
+        assert child.poll() is None
+    child.send_signal(number)
+    _, err = child.communicate(timeout=20)
+    assert (child.returncode, err) == (128 + number, '')
+    assert not environment.builder_runs
+    (folder,) = (tmp_path / 'cache' / 'engines').iterdir()
+    assert [path.name for path in folder.iterdir()] == ['i8192.lock']
+
+
+def test_a_build_under_nohup_outlives_the_terminal(
+    start: Start, environment: Environment, tmp_path: Path
+) -> None:
+    environment.behave(linger_s=1)
+    child = start('build', before=('nohup',))
+    assert child.stdout is not None
+    while 'Serialized' not in child.stdout.readline():
+        assert child.poll() is None
+    child.send_signal(signal.SIGHUP)
+    child.communicate(timeout=20)
+    assert child.returncode == 0
+    assert list((tmp_path / 'cache' / 'engines').glob('*/i8192/manifest.json'))
+
+
 @pytest.mark.parametrize(
     ('arguments', 'expected'),
     [
@@ -129,7 +180,7 @@ def test_what_can_not_be_is_told(run: Run, arguments: tuple[str, ...], expected:
 
 
 def test_a_folder_that_is_no_checkpoint_is_told(run: Run, tmp_path: Path) -> None:
-    done = run('build', '--model-dir', str(tmp_path), own=False)
+    done = run('build', '--model-dir', str(tmp_path), with_own=False)
     assert done.code == 1
     assert 'expected a checkpoint folder' in done.err
 
