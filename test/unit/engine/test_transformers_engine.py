@@ -34,6 +34,8 @@ from nemotron_ros.engine.protocol import (
     UsageDelta,
 )
 from nemotron_ros.engine.token_guide import GuideMaker
+from nemotron_ros.engine.token_reader import TokenReader
+from nemotron_ros.engine.torch_model import TorchModel
 from nemotron_ros.engine.transformers_engine import TransformersEngine, pieces
 
 torch = pytest.importorskip('torch')
@@ -428,6 +430,26 @@ def test_a_call_that_is_cut_short_is_no_call(
     assert said == []
 
 
+def test_a_call_that_lacks_only_its_closing_tag_is_cut_short_too(
+    engine_of: Callable[..., TransformersEngine], caller: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, fed, feed = engine_of(caller), list[int](), TokenReader.feed
+
+    def counted(self: TokenReader, token: int) -> list[Delta]:
+        fed.append(token)
+        return feed(self, token)
+
+    monkeypatch.setattr(TokenReader, 'feed', counted)
+    stream = engine.stream(asked('go', max_tokens=1000), CancelToken(30.0))
+    while not isinstance(next(stream), CallDelta):
+        pass
+    stream.close()
+    said: list[Delta] = []
+    with pytest.raises(OutputError, match='cut short'):
+        said.extend(engine.stream(asked('go', max_tokens=len(fed) - 1), CancelToken(30.0)))
+    assert not any(isinstance(delta, CallDelta) for delta in said)
+
+
 def test_numbers_that_overflow(engine_of: Callable[..., TransformersEngine], folder: Path) -> None:
     engine = engine_of(folder)
     assert engine._loaded is not None
@@ -506,6 +528,25 @@ def test_close_while_it_opens(folder: Path) -> None:
 
     with pytest.raises(EngineError, match='closed while it opened'):
         engine.open(WARM, close)
+    assert len(models()) == before
+    with pytest.raises(EngineError, match='not open'):
+        deltas(engine, asked('go'))
+
+
+def test_close_while_it_reads_the_last_of_the_opening(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, read = len(models()), TorchModel.read
+    engine = TransformersEngine(str(folder), CONTEXT, batch_tokens=10_000)
+
+    def closing(self: TorchModel, tokens: list[int], state: Any) -> Any:
+        if len(tokens) > 100:
+            engine.close()
+        return read(self, tokens, state)
+
+    monkeypatch.setattr(TorchModel, 'read', closing)
+    with pytest.raises(EngineError, match='closed while it opened'):
+        engine.open(WARM, ignored)
     assert len(models()) == before
     with pytest.raises(EngineError, match='not open'):
         deltas(engine, asked('go'))
