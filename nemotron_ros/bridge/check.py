@@ -21,8 +21,8 @@ def check(tool_file: ToolFile) -> list[str]:
     Each line begins with the file, the line and the path of the field at fault.
     """
     return [
-        f'{tool_file.path}:{tool.line}: {problem}'
-        for tool in tool_file.tools.values()
+        f'{tool_file.place(problem.partition(": ")[0])}: {problem}'
+        for tool in (*tool_file.tools.values(), *tool_file.disabled.values())
         for problem in _problems(tool)
     ]
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from nemotron_ros.chat.messages import Example, ToolSpec
+from nemotron_ros.tools.parts import Place
 from nemotron_ros.tools.templates import Value
 
 
@@ -106,15 +107,17 @@ class Tool:
     spec: ToolSpec
     binding: Binding
     rules: Rules
-    line: int
 
 
 @dataclass(frozen=True)
 class ToolFile:
-    """A loaded tool file.
+    """A loaded tool file, with the parts that it includes.
 
     ``tables`` are the values that templates may use beside the arguments,
     such as named places. ``examples`` are those that need several calls, or none.
+    ``disabled`` tools are only checked, nothing else knows of them. ``warnings`` are what an
+    author should hear, as ``FILE:LINE: path: what``. ``places`` tell where each piece stands,
+    by its dotted path.
     """
 
     path: str
@@ -123,3 +126,12 @@ class ToolFile:
     tables: Mapping[str, object] = field(default_factory=dict)
     examples: tuple[Example, ...] = ()
     stop_words: tuple[str, ...] = ()
+    disabled: Mapping[str, Tool] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    places: Mapping[str, Place] = field(default_factory=dict)
+
+    def place(self, path: str) -> Place:
+        """Return where a piece stands, or else the nearest one that it is part of."""
+        while path and path not in self.places:
+            path = path[: max(path.rfind('.'), path.rfind('['), 0)]
+        return self.places.get(path, Place(self.path, 1))

@@ -11,7 +11,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 
 from nemotron_ros.chat.messages import Example, ToolCall, ToolSpec
-from nemotron_ros.tools import bounds
+from nemotron_ros.tools import bounds, units
 from nemotron_ros.tools.model import (
     Binding,
     CallService,
@@ -24,6 +24,7 @@ from nemotron_ros.tools.model import (
     ToolFile,
     Until,
 )
+from nemotron_ros.tools.parts import At, Place, gather
 from nemotron_ros.tools.stop import DEFAULT_STOP_WORDS
 from nemotron_ros.tools.templates import (
     FUNCTIONS,
@@ -33,7 +34,6 @@ from nemotron_ros.tools.templates import (
     evaluate,
 )
 from nemotron_ros.tools.validate import Validator
-from nemotron_ros.tools.yaml_lines import YamlError, parse
 
 TOOL_NAME = re.compile(r'[a-z][a-z0-9_]{0,63}\Z')
 ROS_NAME = re.compile(r'(~/|/)?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*\Z')
@@ -59,45 +59,41 @@ class _Fault(Exception):
         self.at = at
 
 
-At = tuple[object, ...]
-
-
 def load(path: str | Path) -> ToolFile:
-    """Read and check a tool file.
+    """Read and check a tool file and the parts that it includes.
 
     :raise ToolFileError: with every problem as ``FILE:LINE: path: what is wrong``.
     """
     if not str(path):
         raise ToolFileError(['tool_file: is not set; give the path of a tool file'])
-    try:
-        text = Path(path).read_text(encoding='utf-8')
-    except (OSError, UnicodeDecodeError) as error:
-        raise ToolFileError([f'{path}: can not be read: {error}']) from error
-    try:
-        data, lines = parse(text)
-    except YamlError as error:
-        raise ToolFileError([f'{path}:{error.line}: {error}']) from error
-    reader = _Reader(str(path), lines)
-    tool_file = reader.read(data)
-    if reader.problems or tool_file is None:
-        raise ToolFileError(reader.problems)
+    gathered = gather(path)
+    if not gathered.whole:
+        raise ToolFileError(gathered.problems)
+    reader = _Reader(str(path), gathered.places)
+    tool_file = reader.read(gathered.data)
+    problems = [*gathered.problems, *reader.problems]
+    if problems or tool_file is None:
+        raise ToolFileError(problems)
     return tool_file
 
 
 class _Reader:
     """Reads a whole file, gathering problems on the way."""
 
-    def __init__(self, path: str, lines: Mapping[At, int]) -> None:
+    def __init__(self, path: str, places: Mapping[At, Place]) -> None:
         self._path = path
-        self._lines = lines
+        self._places = places
         self._tables: dict[str, object] = {}
         self._validators: dict[str, Validator] = {}
+        self._disabled: set[str] = set()
+        self._warnings: list[str] = []
         self.problems: list[str] = []
 
     def read(self, data: Any) -> ToolFile | None:
         """Return the file's contents; None, with problems noted, if it has none."""
         try:
-            top = _mapping(data, (), ('robot', 'tables', 'tools', 'examples', 'stop_words'))
+            known = ('robot', 'include', 'tables', 'tools', 'examples', 'stop_words')
+            top = _mapping(data, (), known)
             robot = _text(top, 'robot', ())
             self._tables = _table(top.get('tables', {}), ('tables',))
             entries = _mapping(top.get('tools', {}), ('tools',))
@@ -113,7 +109,17 @@ class _Reader:
                 tools[name] = tool
         examples = self._try(lambda: self._examples(top.get('examples', [])))
         words = self._try(lambda: _words(top.get('stop_words', list(DEFAULT_STOP_WORDS))))
-        return ToolFile(self._path, robot, tools, self._tables, examples or (), words or ())
+        return ToolFile(
+            self._path,
+            robot,
+            {name: tool for name, tool in tools.items() if name not in self._disabled},
+            self._tables,
+            examples or (),
+            words or (),
+            disabled={name: tool for name, tool in tools.items() if name in self._disabled},
+            warnings=tuple(self._warnings),
+            places={_dotted(at): place for at, place in self._places.items()},
+        )
 
     def _try(self, read: Callable[[], Any]) -> Any:
         try:
@@ -123,11 +129,14 @@ class _Reader:
             return None
 
     def _note(self, fault: _Fault) -> None:
-        at = fault.at
-        while at and at not in self._lines:
-            at = at[:-1]
-        line = self._lines.get(at, 1)
-        self.problems.append(f'{self._path}:{line}: {_dotted(fault.at)}: {fault}')
+        self.problems.append(self._told(fault.at, str(fault)))
+
+    def _told(self, at: At, what: str) -> str:
+        known = at
+        while known and known not in self._places:
+            known = known[:-1]
+        place = self._places.get(known, Place(self._path, 1))
+        return f'{place}: {_dotted(at)}: {what}'
 
     # Tools
 
@@ -135,20 +144,30 @@ class _Reader:
         at: At = ('tools', name)
         if not TOOL_NAME.match(name):
             raise _Fault(at, 'expected a name of a-z, 0-9 and _, beginning with a letter')
-        entry = _mapping(entry, at, ('description', 'parameters', 'examples', 'guard', *KINDS))
+        keys = ('description', 'enabled', 'parameters', 'examples', 'guard', *KINDS)
+        entry = _mapping(entry, at, keys)
+        enabled = entry.get('enabled', True)
+        if not isinstance(enabled, bool):
+            raise _Fault((*at, 'enabled'), f'expected true or false, got {enabled!r}')
+        if not enabled:
+            self._disabled.add(name)
         kinds = [kind for kind in KINDS if kind in entry]
         if len(kinds) != 1:
             raise _Fault(at, f'expected exactly one of {", ".join(KINDS)}, got {len(kinds)}')
         kind = kinds[0]
         parameters = self._parameters(entry.get('parameters', {}), (*at, 'parameters'))
-        if kind != 'read':
+        if kind != 'read' and enabled:
             for parameter, schema in parameters['properties'].items():
-                for where, problem in bounds.missing(schema, (*at, 'parameters', parameter)):
+                here = (*at, 'parameters', parameter)
+                for where, problem in bounds.missing(schema, here):
                     self._note(_Fault(where, problem))
+                for doubt in units.doubts(parameter, schema):
+                    self._warnings.append(self._told(here, doubt))
         names = [*parameters['properties'], *self._tables]
         rules = _rules(entry.get('guard', {}), (*at, 'guard'))
         binding = self._binding(kind, entry[kind], (*at, kind), names)
-        if isinstance(binding, Publish) and binding.send.type in bounds.MOTION_TYPES:
+        moves = isinstance(binding, Publish) and binding.send.type in bounds.MOTION_TYPES
+        if isinstance(binding, Publish) and moves and enabled:
             if binding.then is None:
                 raise _Fault((*at, kind), 'moves the robot and needs then: a message that ends it')
             if rules.exclusive is None:
@@ -157,7 +176,7 @@ class _Reader:
         self._validators[name] = Validator(spec)
         examples = self._tool_examples(name, entry.get('examples', []), (*at, 'examples'))
         spec = ToolSpec(name, spec.description, parameters, examples)
-        return Tool(spec, binding, rules, self._lines[at])
+        return Tool(spec, binding, rules)
 
     def _parameters(self, data: Any, at: At) -> dict[str, Any]:
         properties = {}
@@ -300,7 +319,7 @@ class _Reader:
             return compile_value(raw, _dotted(at), names)
         except TemplateError as error:
             path, _, message = str(error).partition(': ')
-            where = next((known for known in self._lines if _dotted(known) == path), at)
+            where = next((known for known in self._places if _dotted(known) == path), at)
             raise _Fault(where, message) from error
 
     # Examples
@@ -333,14 +352,18 @@ class _Reader:
                     raise _Fault(call_at, 'expected one {tool: arguments}')
                 name, arguments = pairs[0]
                 if name not in self._validators:
-                    raise _Fault(call_at, f'there is no tool named {name!r}')
+                    near = get_close_matches(name, self._validators, 1)
+                    hint = f'; did you mean {near[0]!r}?' if near else ''
+                    raise _Fault(call_at, f'there is no tool named {name!r}{hint}')
                 arguments = _mapping(arguments, (*call_at, name))
                 calls.append(self._call(name, arguments, (*call_at, name), number + 1))
             extra = _mapping(parts[2] if len(parts) > 2 else {}, (*here, 2), ('answer', 'values'))
             values = tuple(_list(extra.get('values', []), (*here, 2, 'values')))
             if values and len(values) != len(calls):
                 raise _Fault((*here, 2, 'values'), f'expected {len(calls)} values')
-            examples.append(Example(parts[0], tuple(calls), str(extra.get('answer', '')), values))
+            if self._disabled.isdisjoint(call.name for call in calls):
+                answer = str(extra.get('answer', ''))
+                examples.append(Example(parts[0], tuple(calls), answer, values))
         return tuple(examples)
 
     def _call(self, name: str, arguments: Mapping[str, Any], at: At, number: int) -> ToolCall:

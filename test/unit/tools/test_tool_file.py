@@ -77,7 +77,7 @@ def test_each_file_that_is_shipped_is_good(path: Path) -> None:
 def test_a_tool_reaches_a_topic() -> None:
     drive = ROBOT.tools['drive']
     assert drive.rules == Rules(None, 'motion')
-    assert drive.line == 6
+    assert ROBOT.place('tools.drive').line == 6
     assert isinstance(drive.binding, Publish)
     assert drive.binding.send == Send('cmd_vel', 'geometry_msgs/msg/Twist', {'linear': {'x': 0.2}})
     assert drive.binding.then == Send('cmd_vel', 'geometry_msgs/msg/Twist', {})
