@@ -390,3 +390,42 @@ def test_templates_are_compiled_once() -> None:
     binding = ROBOT.tools['say'].binding
     assert isinstance(binding, Publish)
     assert isinstance(binding.send.message['data'], Template)
+
+
+DISABLED = """\
+  fly:
+    description: Fly.
+    enabled: false
+    parameters: {height_m: {type: number}}
+    topic: {name: lift, type: geometry_msgs/msg/Twist, message: {linear: {z: "{{ height_m }}"}}}
+"""
+
+
+def test_a_disabled_tool_does_not_exist_and_needs_no_bounds_yet(tmp_path: Path) -> None:
+    path = tmp_path / 'tools.yaml'
+    text = changed('examples:\n  - ["hello"', f'{DISABLED}examples:\n  - ["hello"')
+    text += '  - ["go, then up", [{move: {mps: 1}}, {fly: {height_m: 9}}]]\n'
+    path.write_text(text)
+    robot = load(path)
+    assert (list(robot.tools), list(robot.disabled)) == (['move'], ['fly'])
+    assert [example.utterance for example in robot.examples] == ['hello']
+
+
+def test_what_is_enabled_without_bounds_is_refused(tmp_path: Path) -> None:
+    enabled = DISABLED.replace('false', 'true')
+    text = changed('examples:\n  - ["hello"', f'{enabled}examples:\n  - ["hello"')
+    assert problems(tmp_path, text) == [
+        '23: tools.fly.parameters.height_m: has no lower bound; add minimum',
+        '23: tools.fly.parameters.height_m: has no upper bound; add maximum',
+        '24: tools.fly.topic: moves the robot and needs then: a message that ends it',
+    ]
+
+
+def test_a_disabled_tool_is_read_all_the_same(tmp_path: Path) -> None:
+    text = with_tool('enabled: false, topic: {name: a, type: a/msg/A, message: "{{ x }}"}')
+    (problem,) = problems(tmp_path, text)
+    assert problem.startswith("4: tools.act.topic.message: nothing is named 'x' here")
+    text = with_tool('enabled: off ish, topic: {name: a, type: a/msg/A}')
+    assert problems(tmp_path, text) == [
+        "4: tools.act.enabled: expected true or false, got 'off ish'"
+    ]
