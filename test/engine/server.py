@@ -407,6 +407,9 @@ _REFUSALS: dict[str, Callable[[_Handler], None]] = {
     'sends on': _refuse(307, Location='http://127.0.0.1:1/v1/chat/completions'),
     'a web page': lambda handler: handler._whole(200, 'text/html', PAGE),
     'a web page that is not there': lambda handler: handler._whole(404, 'text/html', PAGE),
+    'repeats the key': lambda handler: handler._json(
+        400, {'error': {'message': f'no good: {handler.headers["Authorization"]}'}}
+    ),
     'another API': lambda handler: handler._json(200, {'models': ['a', 'b']}),
 }
 

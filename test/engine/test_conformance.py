@@ -127,6 +127,9 @@ def test_open_that_fails_leaves_nothing_behind(bench: Bench, applies: Applies) -
     assert ended(threads)
     with pytest.raises(EngineError, match='not open'):
         deltas(rig.engine, asked('go'))
+    with pytest.raises(EngineError) as again:
+        rig.engine.open(WARM, ignored)
+    assert 'already' not in str(again.value), 'it is not half open'
 
 
 # What it says

@@ -22,7 +22,7 @@ from nemotron_ros.engine.dialects import DIALECTS
 from nemotron_ros.engine.endpoint import checked_url
 from nemotron_ros.engine.loopback import free_port
 from nemotron_ros.engine.openai_engine import OpenAIEngine
-from nemotron_ros.engine.protocol import ChatRequest, EngineError, EngineState, ModelInfo
+from nemotron_ros.engine.protocol import EngineError, EngineState, ModelInfo
 
 VARIABLE = 'NEMOTRON_TEST_KEY'
 KEY = 'sk-0123456789-secret'
@@ -192,10 +192,10 @@ def test_a_server_that_repeats_the_key(
 ) -> None:
     engine = engine_of(locked.url, api_key_env=VARIABLE)
     engine.open(WARM, ignored)
-    messages = (*WARM.messages, asked(f'{KEY} ' + 'kitchen ' * (CONTEXT_TOKENS + 1)).messages[-1])
-    with pytest.raises(EngineError, match='maximum context length') as error:
-        deltas(engine, ChatRequest(messages))
-    assert KEY not in str(error.value)
+    locked.script.fault = 'repeats the key'
+    with pytest.raises(EngineError) as error:
+        deltas(engine, asked('go'))
+    assert str(error.value) == 'the server refused the request: no good: Bearer ***'
 
 
 @pytest.mark.parametrize(
@@ -264,6 +264,20 @@ def test_it_opens_once(engine_of: Callable[..., OpenAIEngine], server: ScriptedS
     with pytest.raises(EngineError, match='open already'):
         engine.open(WARM, ignored)
     assert deltas(engine, asked('go')), 'what is open stays open'
+
+
+def test_close_while_the_server_is_silent(
+    engine_of: Callable[..., OpenAIEngine], server: ScriptedServer
+) -> None:
+    engine = engine_of(server.url)
+    engine.open(WARM, ignored)
+    server.script.turn, server.script.fault = Turn('It is so and so.'), 'stalls'
+    threading.Timer(0.3, engine.close).start()
+    began = time.monotonic()
+    with pytest.raises(EngineError, match='the engine was closed while it answered'):
+        deltas(engine, asked('go'))
+    assert time.monotonic() - began < 0.6
+    assert server.script.is_idle()
 
 
 # Servers of its own
