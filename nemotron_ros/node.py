@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
 import threading
 from collections.abc import Sequence
 from typing import Any
 
 from nemotron_msgs.action import ExecuteCommand
-from nemotron_msgs.msg import EngineStatus
+from nemotron_msgs.msg import EngineStatus, ToolManifest
 from nemotron_msgs.msg import Event as EventMsg
-from nemotron_msgs.srv import CallTool, ListTools
+from nemotron_msgs.srv import CallTool, CancelCall, ListTools
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import ReentrantCallbackGroup
@@ -23,17 +22,18 @@ from nemotron_ros import parameters
 from nemotron_ros.agent import Agent, Command, Limits, Sampling, rejected
 from nemotron_ros.bridge.account import (
     event_message,
+    manifest_message,
     outcome_message,
     result_message,
     tool_messages,
 )
 from nemotron_ros.bridge.check import check
+from nemotron_ros.bridge.direct_calls import DirectCalls
 from nemotron_ros.bridge.executor import RosExecutor
 from nemotron_ros.bridge.qos import EVENTS
 from nemotron_ros.bridge.waiting import until_true
 from nemotron_ros.bringup import config_path
 from nemotron_ros.cancel import CancelToken, Cause
-from nemotron_ros.chat.messages import ToolCall
 from nemotron_ros.deployment import engine_settings
 from nemotron_ros.device.detect import detect
 from nemotron_ros.device.profile import load_profiles
@@ -84,7 +84,9 @@ class NemotronNode(LifecycleNode):
         self._agent: Agent | None = None
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._engine_status = self.create_publisher(EngineStatus, '~/engine_status', latched)
+        self._manifest = self.create_publisher(ToolManifest, '~/tools', latched)
         self._events = self.create_publisher(EventMsg, '~/events', EVENTS)
+        self._direct = DirectCalls(self._tell)
         self._action = ActionServer(
             self,
             ExecuteCommand,
@@ -99,6 +101,7 @@ class NemotronNode(LifecycleNode):
         for kind, name, callback in (
             (ListTools, '~/list_tools', self._list_tools),
             (CallTool, '~/call_tool', self._call_tool),
+            (CancelCall, '~/cancel_call', self._cancel_call),
             (Trigger, '~/stop', self._stop),
             (Trigger, '~/clear_stop', self._clear_stop),
         ):
@@ -148,6 +151,7 @@ class NemotronNode(LifecycleNode):
             self._publish_engine(EngineState.FAILED, str(error))
             return TransitionCallbackReturn.FAILURE
         self._model, self._is_open = model, True
+        self._manifest.publish(manifest_message(self._tools, self.get_clock().now().to_msg()))
         self._publish_engine(EngineState.READY, f'{model.model} is ready')
         self.get_logger().info(
             f'{len(self._tools.tools)} tools of {wanted.tool_file}; {model.engine}: {model.model}'
@@ -229,6 +233,8 @@ class NemotronNode(LifecycleNode):
             self._engine.close()
         if self._executor_for_tools is not None:
             self._executor_for_tools.close()
+        if self._tools is not None:
+            self._manifest.publish(manifest_message(None, self.get_clock().now().to_msg()))
         self._engine = self._tools = self._executor_for_tools = None
         self._dispatcher = self._agent = None
 
@@ -307,12 +313,11 @@ class NemotronNode(LifecycleNode):
         )
 
         def emit(event: Event) -> None:
-            message = event_message(event, self.get_clock().now().to_msg())
+            message = self._tell(event)
             try:
-                self._events.publish(message)
                 handle.publish_feedback(ExecuteCommand.Feedback(event=message))
             except RuntimeError as error:  # the result tells it all once more
-                self.get_logger().error(f'event not told: {error}')
+                self.get_logger().error(f'feedback not told: {error}')
 
         agent = self._agent
         if agent is None:
@@ -352,6 +357,7 @@ class NemotronNode(LifecycleNode):
         if self._tools is not None:
             response.tools = tool_messages(self._tools)
             response.tool_file = self._tools.path
+            response.robot = self._tools.robot
         return response
 
     async def _call_tool(
@@ -365,15 +371,13 @@ class NemotronNode(LifecycleNode):
         dispatcher, tools = self._dispatcher, self._tools
         if not self._active or dispatcher is None or tools is None:
             return ToolResult(Status.DENIED, error=INACTIVE)
-        try:
-            token = CancelToken(request.timeout_s)
-            arguments = json.loads(request.arguments)
-        except ValueError as error:
-            return ToolResult(Status.INVALID, error=str(error))
-        if not isinstance(arguments, dict):
-            return ToolResult(Status.INVALID, error='arguments: expected a JSON object')
-        call = ToolCall('call_tool', request.name, arguments)
-        return dispatcher.run(call, frozenset(tools.tools), token)
+        return self._direct.run(request, dispatcher, frozenset(tools.tools))
+
+    def _cancel_call(
+        self, request: CancelCall.Request, response: CancelCall.Response
+    ) -> CancelCall.Response:
+        response.found = self._direct.cancel(request.id)
+        return response
 
     async def _stop(
         self, request: Trigger.Request, response: Trigger.Response
@@ -396,6 +400,15 @@ class NemotronNode(LifecycleNode):
         return response
 
     # Help
+
+    def _tell(self, event: Event) -> EventMsg:
+        """Publish an event; return its message."""
+        message = event_message(event, self.get_clock().now().to_msg())
+        try:
+            self._events.publish(message)
+        except RuntimeError as error:  # the result tells it all once more
+            self.get_logger().error(f'event not told: {error}')
+        return message
 
     def _tell_loading(self, fraction: float, text: str) -> None:
         self._publish_engine(EngineState.LOADING, text, progress=fraction)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from builtin_interfaces.msg import Time
 from nemotron_msgs.action import ExecuteCommand
 from nemotron_msgs.msg import Event as EventMsg
 from nemotron_msgs.msg import Tool as ToolMsg
 from nemotron_msgs.msg import ToolCall as ToolCallMsg
+from nemotron_msgs.msg import ToolManifest
 from nemotron_msgs.msg import ToolResult as ToolResultMsg
 from nemotron_msgs.msg import Usage as UsageMsg
 
@@ -76,9 +78,22 @@ def tool_messages(tool_file: ToolFile) -> list[ToolMsg]:
             parameters=_json(dict(tool.spec.parameters)),
             kind=_kind(tool.binding),
             interface=_interface(tool.binding),
+            rules=_json({key: rule for key, rule in asdict(tool.rules).items() if rule}),
         )
         for tool in tool_file.tools.values()
     ]
+
+
+def manifest_message(tool_file: ToolFile | None, stamp: Time) -> ToolManifest:
+    """Return what announces a tool file, or, by None, that there is none."""
+    if tool_file is None:
+        return ToolManifest(stamp=stamp)
+    return ToolManifest(
+        stamp=stamp,
+        robot=tool_file.robot,
+        tool_file=tool_file.path,
+        tools=tool_messages(tool_file),
+    )
 
 
 def _kind(binding: Binding) -> str:
