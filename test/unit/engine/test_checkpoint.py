@@ -75,6 +75,21 @@ def test_not_in_the_cache(model: str) -> None:
         find_checkpoint(model)
 
 
+def test_nothing_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    def no_net(*address: object, **_more: object) -> None:
+        asked.append(address)
+        raise OSError('no net')
+
+    monkeypatch.setattr('huggingface_hub.constants.HF_HUB_OFFLINE', False)
+    monkeypatch.setattr('socket.getaddrinfo', no_net)
+    monkeypatch.setattr('socket.socket.connect', no_net)
+    with pytest.raises(ModelFileError, match='is not in the model cache'):
+        find_checkpoint('someone/else')
+    assert asked == []
+
+
 @pytest.mark.parametrize(
     ('file', 'message'),
     [

@@ -106,11 +106,13 @@ def talker(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_nemotron_h.write(folder, never=('<tool_call>', '<|im_end|>'))
 
 
-@pytest.fixture(autouse=True, scope='session')
-def own_threads() -> Iterator[None]:
-    """Leave torch its threads, which an engine sets for the whole process."""
+@pytest.fixture(autouse=True, scope='module')
+def as_it_was() -> Iterator[None]:
+    """Leave torch its threads, which an engine sets, and the collector nothing old to look at."""
     threads = torch.get_num_threads()
+    gc.freeze()
     yield
+    gc.unfreeze()
     torch.set_num_threads(threads)
 
 
@@ -278,6 +280,13 @@ def test_the_opening_is_read_once_and_changes_nothing(
     assert usage(anew).cached_tokens == 0
     assert text_of(kept) == text_of(anew) == text_of(again)
     assert usage(kept).completion_tokens == 20
+
+
+def test_the_opening_ends_where_a_tokenizer_always_cuts(talking: TransformersEngine) -> None:
+    """White space grows together with what stands before it, but for a special token."""
+    loaded = talking._loaded
+    assert loaded is not None
+    assert loaded.prompt.text([loaded.opening[-1]]) == '<|im_start|>'
 
 
 def test_what_is_kept_of_the_opening_stays_as_it_is(talking: TransformersEngine) -> None:
@@ -476,14 +485,22 @@ def test_memory_that_runs_out_while_it_answers(
 # Open and close
 
 
-def models() -> list[weakref.ref[Any]]:
-    """Return the models that are in memory."""
-    gc.collect()
-    return [
-        weakref.ref(thing)
-        for thing in gc.get_objects()
-        if type(thing) is transformers.NemotronHForCausalLM
-    ]
+@pytest.fixture
+def models(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """Tells how many of the models that a test has made are in memory."""
+    made: weakref.WeakSet[Any] = weakref.WeakSet()
+    make = transformers.NemotronHForCausalLM.__init__
+
+    def noted(self: Any, *args: Any, **more: Any) -> None:
+        make(self, *args, **more)
+        made.add(self)
+
+    def count() -> int:
+        gc.collect()
+        return len(made)
+
+    monkeypatch.setattr(transformers.NemotronHForCausalLM, '__init__', noted)
+    return count
 
 
 def test_what_it_has_loaded(folder: Path) -> None:
@@ -505,21 +522,19 @@ def test_the_context_is_no_larger_than_the_models(folder: Path) -> None:
     engine.close()
 
 
-def test_close_while_it_answers_frees_the_model(talker: Path) -> None:
-    before = len(models())
+def test_close_while_it_answers_frees_the_model(talker: Path, models: Callable[[], int]) -> None:
     engine = TransformersEngine(str(talker), CONTEXT)
     engine.open(WARM, ignored)
     stream = engine.stream(ENDLESS, CancelToken(30.0))
     next(stream)
-    assert len(models()) == before + 1
+    assert models() == 1
     engine.close()
     with pytest.raises(EngineError, match='closed while it answered'):
         next(stream)
-    assert len(models()) == before
+    assert models() == 0
 
 
-def test_close_while_it_opens(folder: Path) -> None:
-    before = len(models())
+def test_close_while_it_opens(folder: Path, models: Callable[[], int]) -> None:
     engine = TransformersEngine(str(folder), CONTEXT)
 
     def close(_part: float, text: str) -> None:
@@ -528,15 +543,15 @@ def test_close_while_it_opens(folder: Path) -> None:
 
     with pytest.raises(EngineError, match='closed while it opened'):
         engine.open(WARM, close)
-    assert len(models()) == before
+    assert models() == 0
     with pytest.raises(EngineError, match='not open'):
         deltas(engine, asked('go'))
 
 
 def test_close_while_it_reads_the_last_of_the_opening(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, models: Callable[[], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before, read = len(models()), TorchModel.read
+    read = TorchModel.read
     engine = TransformersEngine(str(folder), CONTEXT, batch_tokens=10_000)
 
     def closing(self: TorchModel, tokens: list[int], state: Any) -> Any:
@@ -547,7 +562,7 @@ def test_close_while_it_reads_the_last_of_the_opening(
     monkeypatch.setattr(TorchModel, 'read', closing)
     with pytest.raises(EngineError, match='closed while it opened'):
         engine.open(WARM, ignored)
-    assert len(models()) == before
+    assert models() == 0
     with pytest.raises(EngineError, match='not open'):
         deltas(engine, asked('go'))
 
@@ -562,9 +577,8 @@ def test_close_while_it_reads_the_last_of_the_opening(
     ids=lambda error: type(error).__name__,
 )
 def test_memory_that_does_not_suffice(
-    folder: Path, error: Exception, monkeypatch: pytest.MonkeyPatch
+    folder: Path, models: Callable[[], int], error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = len(models())
     engine = TransformersEngine(str(folder), CONTEXT)
 
     def full(self: object, *_args: object) -> Any:
@@ -576,7 +590,7 @@ def test_memory_that_does_not_suffice(
             engine.open(WARM, ignored)
     assert '\n' not in str(raised.value)
     error.__traceback__ = None
-    assert len(models()) == before
+    assert models() == 0
     engine.open(WARM, ignored)
     engine.close()
 
@@ -635,45 +649,52 @@ def change(path: Path, **values: object) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
 
 
-def opening(path: Path) -> None:
-    before = len(models())
-    try:
-        TransformersEngine(str(path)).open(WARM, ignored)
-    finally:
-        assert len(models()) == before
+@pytest.fixture
+def opening(models: Callable[[], int]) -> Callable[[Path], None]:
+    """Opens an engine that can't be; nothing of it may stay."""
+
+    def open_it(path: Path) -> None:
+        try:
+            TransformersEngine(str(path)).open(WARM, ignored)
+        finally:
+            assert models() == 0
+
+    return open_it
 
 
-def test_a_model_that_is_absent(tmp_path: Path) -> None:
+def test_a_model_that_is_absent(tmp_path: Path, opening: Callable[[Path], None]) -> None:
     with pytest.raises(ModelFileError, match='is no folder'):
         opening(tmp_path / 'none')
 
 
-def test_weights_that_are_cut_short(damaged: Path) -> None:
+def test_weights_that_are_cut_short(damaged: Path, opening: Callable[[Path], None]) -> None:
     weights = damaged / 'model.safetensors'
     weights.write_bytes(weights.read_bytes()[:-1000])
     with pytest.raises(ModelFileError, match=r'can not be loaded: .*; fetch the model again'):
         opening(damaged)
 
 
-def test_a_tokenizer_that_is_damaged(damaged: Path) -> None:
+def test_a_tokenizer_that_is_damaged(damaged: Path, opening: Callable[[Path], None]) -> None:
     (damaged / 'tokenizer.json').write_text('{"model": ')
     with pytest.raises(ModelFileError, match='the tokenizer can not be loaded'):
         opening(damaged)
 
 
-def test_a_model_without_a_chat_template(damaged: Path) -> None:
+def test_a_model_without_a_chat_template(damaged: Path, opening: Callable[[Path], None]) -> None:
     (damaged / 'chat_template.jinja').unlink()
     with pytest.raises(ModelFileError, match='there is no chat template'):
         opening(damaged)
 
 
-def test_a_chat_template_that_fails(damaged: Path) -> None:
+def test_a_chat_template_that_fails(damaged: Path, opening: Callable[[Path], None]) -> None:
     (damaged / 'chat_template.jinja').write_text('{{ raise_exception("no system turns") }}')
     with pytest.raises(EngineError, match='template refuses the chat: no system turns'):
         opening(damaged)
 
 
-def test_code_of_the_checkpoint_is_never_run(damaged: Path) -> None:
+def test_code_of_the_checkpoint_is_never_run(
+    damaged: Path, opening: Callable[[Path], None]
+) -> None:
     (damaged / 'configuration_evil.py').write_text('raise SystemExit("ran")')
     change(
         damaged / 'config.json',
@@ -684,7 +705,9 @@ def test_code_of_the_checkpoint_is_never_run(damaged: Path) -> None:
         opening(damaged)
 
 
-def test_a_checkpoint_that_transformers_can_not_read(damaged: Path) -> None:
+def test_a_checkpoint_that_transformers_can_not_read(
+    damaged: Path, opening: Callable[[Path], None]
+) -> None:
     (damaged / 'hf_quant_config.json').write_text('{"quantization": {"quant_algo": "FP8"}}')
     with pytest.raises(ModelFileError, match='is packed by ModelOpt'):
         opening(damaged)
