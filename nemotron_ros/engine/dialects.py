@@ -70,6 +70,14 @@ def _by_effort(thinking: bool) -> Fields:
     return {'reasoning_effort': 'medium' if thinking else 'none'}
 
 
+def _thinking_token_budget(tokens: int) -> Fields:
+    return {'thinking_token_budget': tokens}
+
+
+def _nvext_budget(tokens: int) -> Fields:
+    return {'nvext': {'max_thinking_tokens': tokens}}
+
+
 @dataclass(frozen=True)
 class Dialect:
     """What is particular to one kind of server.
@@ -79,7 +87,7 @@ class Dialect:
     :param guide: the fields that hold the model to the tools' schemas, for requests with
         tools. What they leave out is in :mod:`nemotron_ros.chat.formats.structural_tag`;
         the validator checks it.
-    :param budget: the field for ``max_thinking_tokens``, as its path; empty if there is none.
+    :param budget: the fields that bound the reasoning alone; None if it has no such bound.
     :param always: fields of every request.
     :param max_tokens: the name of that field.
     :param grammar: returns the grammar of the model's own format. The tools then go to the
@@ -90,7 +98,7 @@ class Dialect:
     name: str
     thinking: Callable[[bool], Fields] | None = None
     guide: Callable[[ChatRequest], Fields] = _no_guide
-    budget: tuple[str, ...] = ()
+    budget: Callable[[int], Fields] | None = None
     always: Mapping[str, Any] = field(default_factory=dict)
     max_tokens: str = 'max_tokens'
     grammar: Callable[[Format, str, ChatRequest], str] | None = None
@@ -119,7 +127,7 @@ DIALECTS: Mapping[str, Dialect] = {
             'trtllm_serve',
             thinking=_in_template,
             guide=_response_format,
-            budget=('thinking_token_budget',),
+            budget=_thinking_token_budget,
         ),
         # vLLM 0.11 and later. Its reasoning parsers look at the request alone, not at what
         # the server was started with: thinking is said with each.
@@ -127,7 +135,7 @@ DIALECTS: Mapping[str, Dialect] = {
             'vllm',
             thinking=_in_template,
             guide=_response_format,
-            budget=('thinking_token_budget',),
+            budget=_thinking_token_budget,
         ),
         # llama.cpp: its own route for tools does not hold enumerations in this format. Given
         # to the template, the tools leave our grammar in place, and the prompt stays read
@@ -149,7 +157,7 @@ DIALECTS: Mapping[str, Dialect] = {
         Dialect(
             'nim',
             thinking=_in_template,
-            budget=('nvext', 'max_thinking_tokens'),
+            budget=_nvext_budget,
             ready_route='/v1/health/ready',
         ),
         # Ollama 0.12 and later: has neither a grammar nor template arguments on this route.
@@ -178,6 +186,7 @@ def body(
         'stream': True,
         'stream_options': {'include_usage': True},
         **dialect.always,
+        **_budget(dialect, request),
     }
     if model:
         fields['model'] = model
@@ -196,3 +205,14 @@ def body(
         fields |= {'tools': prompt.template_kwargs['tools'], 'tool_choice': 'auto'}
         fields |= dialect.guide(request)
     return fields
+
+
+def _budget(dialect: Dialect, request: ChatRequest) -> Fields:
+    if not request.thinking or not request.max_thinking_tokens:
+        return {}
+    if dialect.budget is None:
+        raise EngineError(
+            f'max_thinking_tokens: servers of the dialect {dialect.name} have no such bound; '
+            'leave it 0, then max_tokens bounds the reasoning and the answer together'
+        )
+    return dialect.budget(request.max_thinking_tokens)

@@ -15,7 +15,9 @@ from nemotron_ros.chat.messages import Message, ToolCall, ToolSpec
 class ChatRequest:
     """One turn asked of the model. The deadline is the cancel token's.
 
-    ``tools`` empty means that the model may only answer in words.
+    ``tools`` empty means that the model may only answer in words. ``max_thinking_tokens``
+    bounds the reasoning by itself, 0 leaves it to ``max_tokens``; an engine that has no such
+    bound refuses any other.
     """
 
     messages: tuple[Message, ...]
@@ -24,6 +26,7 @@ class ChatRequest:
     temperature: float = 0.0
     seed: int = 0
     thinking: bool = False
+    max_thinking_tokens: int = 0
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -109,6 +110,25 @@ def test_thinking_by_effort() -> None:
 def test_thinking_without_a_switch() -> None:
     with pytest.raises(EngineError, match=r'^thinking: .*openai have no switch for it'):
         fields('openai', THINKING)
+
+
+BUDGETS = {
+    'vllm': {'thinking_token_budget': 50},
+    'trtllm_serve': {'thinking_token_budget': 50},
+    'nim': {'nvext': {'max_thinking_tokens': 50}},
+}
+
+
+@pytest.mark.parametrize('name', sorted(set(DIALECTS) - {'openai'}))
+def test_a_bound_of_the_reasoning(name: str) -> None:
+    bounded = replace(THINKING, max_thinking_tokens=50)
+    if name in BUDGETS:
+        assert fields(name, bounded) == {**fields(name, THINKING), **BUDGETS[name]}
+    else:
+        with pytest.raises(EngineError, match=f'^max_thinking_tokens: .* {name} have no such'):
+            fields(name, bounded)
+    quiet = replace(REQUEST, max_thinking_tokens=50)
+    assert fields(name, quiet) == fields(name), 'it bounds nothing'
 
 
 def test_edge_llm_takes_no_longer_guide() -> None:
