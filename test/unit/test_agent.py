@@ -311,7 +311,7 @@ def test_a_refused_call_may_be_mended() -> None:
     outcome = robot.do()
     assert statuses(outcome) == [('drive', Status.INVALID), ('drive', Status.SUCCEEDED)]
     assert outcome.status is CommandStatus.SUCCEEDED
-    assert '5.0 is greater than the maximum of 2' in robot.told(1)[-1].content
+    assert 'expected at most 2, got 5.0' in robot.told(1)[-1].content
 
 
 @pytest.mark.parametrize(
