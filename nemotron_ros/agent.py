@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field, replace
@@ -95,6 +96,7 @@ class _Story:
     sequence: int = 0
     text: str = ''
     records: list[CallRecord] = field(default_factory=list)
+    tally: Counter[str] = field(default_factory=Counter)
     usage: Usage = field(default_factory=Usage)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -197,6 +199,10 @@ class Agent:
         :return: whether everything was seen to end within ``timeout_s``.
         """
         return self._stop('stop', None, timeout_s)
+
+    def stop_for(self, reason: str) -> bool:
+        """Stop as :meth:`stop` does, latched for ``reason``; others may be latched beside it."""
+        return self._stop(reason, None, STOP_S)
 
     def resume(self) -> None:
         """Let commands move the robot again."""
@@ -366,7 +372,11 @@ class Agent:
         def progress(detail: object) -> None:
             story.tell(Phase.EXECUTING, record=pending, detail=detail)
 
-        return self._dispatcher.run(call, allowed, cancel, progress, story.command.dry_run)
+        def waiting(detail: object) -> None:
+            story.tell(Phase.CALLING, record=pending, detail=detail)
+
+        dry_run = story.command.dry_run
+        return self._dispatcher.run(call, allowed, cancel, progress, dry_run, story.tally, waiting)
 
     def _allowed(self, command: Command) -> frozenset[str]:
         """Return the tools that the command may use; check the command on the way."""

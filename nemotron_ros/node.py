@@ -224,7 +224,7 @@ class NemotronNode(LifecycleNode):
             tokens = list(self._tokens.values())
         for token in tokens:
             token.cancel(Cause.STOPPED)
-        ended = self._dispatcher is None or self._dispatcher.stop(INACTIVE, STOP_S)
+        ended = self._dispatcher is None or self._dispatcher.end_calls(INACTIVE, STOP_S)
         return until_true(lambda: not self._tokens, STOP_S, CancelToken(STOP_S)) and ended
 
     def _free(self) -> None:

@@ -9,6 +9,7 @@ from rclpy.node import Node
 
 from nemotron_ros.bridge.action import send_goal
 from nemotron_ros.bridge.clients import Clients
+from nemotron_ros.bridge.halt import Halt
 from nemotron_ros.bridge.publish import publish
 from nemotron_ros.bridge.read import read
 from nemotron_ros.bridge.service import call_service
@@ -23,6 +24,7 @@ class RosExecutor:
     def __init__(self, node: Node, tool_file: ToolFile) -> None:
         self._clients = Clients(node)
         self._tables = dict(tool_file.tables)
+        self._halt = Halt(self._clients, tool_file)
         # Early, so that the servers know them by the first call: an answer to a client that
         # its server has not discovered yet is lost.
         for tool in tool_file.tools.values():
@@ -48,6 +50,10 @@ class RosExecutor:
         if isinstance(binding, CallService):
             return call_service(self._clients, binding, variables, cancel)
         return send_goal(self._clients, binding, variables, cancel, progress)
+
+    def halt(self) -> None:
+        """Send what ends motion, whoever began it."""
+        self._halt()
 
     def close(self) -> None:
         """Free every client."""

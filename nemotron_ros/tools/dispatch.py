@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
@@ -11,7 +12,8 @@ from typing import Any, Protocol
 
 from nemotron_ros.cancel import CancelToken, Cause
 from nemotron_ros.chat.messages import ToolCall
-from nemotron_ros.tools.guard import Denied, Guard
+from nemotron_ros.tools.confirmation import Question
+from nemotron_ros.tools.guard import Denied, EndedAtGateError, Guard, Request
 from nemotron_ros.tools.model import Tool, ToolFile
 from nemotron_ros.tools.result import Status, ToolResult
 from nemotron_ros.tools.validate import Validator
@@ -27,7 +29,13 @@ class ToolExecutor(Protocol):
         cancel: CancelToken,
         progress: Callable[[object], None],
     ) -> ToolResult:
-        """Run the call to its end, or until ``cancel`` ends it; return status, value, error."""
+        """Run the call to its end, or until ``cancel`` ends it; return status, value, error.
+
+        :raise Denied: if what it would send is not allowed; then nothing was sent.
+        """
+
+    def halt(self) -> None:
+        """Send what ends motion, whoever began it. Never waits."""
 
 
 class Dispatcher:
@@ -51,15 +59,21 @@ class Dispatcher:
         cancel: CancelToken,
         progress: Callable[[object], None] = lambda _: None,
         dry_run: bool = False,
+        tally: Counter[str] | None = None,
+        waiting: Callable[[object], None] = lambda _: None,
     ) -> ToolResult:
-        """Run one call; always returns a result, never raises."""
+        """Run one call; always returns a result, never raises.
+
+        :param tally: how often its command has run each tool; None for a call by itself.
+        :param waiting: is told what a call that is still at the gate waits for.
+        """
         start_time_s = time.time()
         began_s = time.monotonic()
         token = cancel.child()
         with self._changed:
             self._running.add(token)
         try:
-            result = self._gate(call, allowed, token, progress, dry_run)
+            result = self._gate(call, allowed, token, progress, dry_run, tally, waiting)
         except Exception as error:  # a result is owed, whatever went wrong
             result = ToolResult(Status.FAILED, None, f'{type(error).__name__}: {error}')
         finally:
@@ -69,16 +83,36 @@ class Dispatcher:
         return replace(result, start_time_s=start_time_s, duration_s=time.monotonic() - began_s)
 
     def stop(self, reason: str, timeout_s: float) -> bool:
-        """Latch the guard, cancel every call in flight, and wait for them to end.
+        """Latch the guard, end every call and all motion, and wait for the calls to end.
+
+        Motion is ended whoever began it, also while no call is in flight.
 
         :return: whether all of them ended within ``timeout_s``.
         """
         self._guard.latch(reason)
+        with ExitStack() as stack:  # one that raises keeps none of the others from ending
+            stack.callback(self._executor.halt)
+            self._cancel_all(stack)
+        return self._until_ended(timeout_s)
+
+    def end_calls(self, reason: str, timeout_s: float) -> bool:
+        """Latch the guard and end every call; what others have begun goes on.
+
+        :return: whether all of them ended within ``timeout_s``.
+        """
+        self._guard.latch(reason)
+        with ExitStack() as stack:
+            self._cancel_all(stack)
+        return self._until_ended(timeout_s)
+
+    def _cancel_all(self, stack: ExitStack) -> None:
+        """Cancel every call when the stack is left."""
         with self._changed:
             running = list(self._running)
-        with ExitStack() as stack:  # one that raises keeps none of the others from ending
-            for token in running:
-                stack.callback(token.cancel, Cause.STOPPED)
+        for token in running:
+            stack.callback(token.cancel, Cause.STOPPED)
+
+    def _until_ended(self, timeout_s: float) -> bool:
         with self._changed:
             return self._changed.wait_for(lambda: not self._running, timeout_s)
 
@@ -93,6 +127,8 @@ class Dispatcher:
         cancel: CancelToken,
         progress: Callable[[object], None],
         dry_run: bool,
+        tally: Counter[str] | None,
+        waiting: Callable[[object], None],
     ) -> ToolResult:
         tool = self._file.tools.get(call.name)
         if tool is None:
@@ -104,15 +140,39 @@ class Dispatcher:
         faults = validator.check(call.arguments)
         if faults:
             return ToolResult(Status.INVALID, None, '; '.join(faults))
+        arguments = validator.complete(call.arguments)
         if cancel.cause is not None:
-            status = Status.TIMED_OUT if cancel.cause is Cause.DEADLINE else Status.CANCELED
-            return ToolResult(status, None, 'the command had ended before the call began')
+            return _ended_before(cancel)
+        request = Request(
+            call.name,
+            allowed,
+            arguments,
+            Counter() if tally is None else tally,
+            cancel,
+            dry_run,
+            lambda question: waiting(_told(question)),
+        )
+        who = ''
         try:
-            with self._guard.admit(call.name, allowed, count=not dry_run):
+            with self._guard.admit(request) as who:
                 if dry_run:
                     return ToolResult(Status.NOT_RUN, None, 'dry run: valid and allowed, not sent')
-                return self._executor.execute(
-                    tool, validator.complete(call.arguments), cancel, progress
-                )
+                result = self._executor.execute(tool, arguments, cancel, progress)
+                return replace(result, confirmed_by=who)
+        except EndedAtGateError:
+            return _ended_before(cancel)
         except Denied as denied:
-            return ToolResult(Status.DENIED, None, f'{denied.rule}: {denied}')
+            return ToolResult(Status.DENIED, None, f'{denied.rule}: {denied}', confirmed_by=who)
+
+
+def _ended_before(cancel: CancelToken) -> ToolResult:
+    status = Status.TIMED_OUT if cancel.cause is Cause.DEADLINE else Status.CANCELED
+    return ToolResult(status, None, 'the command had ended before the call began')
+
+
+def _told(question: Question) -> dict[str, object]:
+    return {
+        'waiting_for': 'confirmation',
+        'id': question.id,
+        'within_s': round(question.deadline_time_s - question.asked_time_s, 1),
+    }

@@ -1,16 +1,23 @@
-"""The guard: the one gate that every call passes. It never waits, and it fails closed."""
+"""The guard: the one gate that every call passes. It fails closed."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
 
-from nemotron_ros.tools.model import ToolFile
+from nemotron_ros.cancel import CancelToken
+from nemotron_ros.tools.conditions import Unmet
+from nemotron_ros.tools.confirmation import Confirmations, Question
+from nemotron_ros.tools.model import Rules, Tool, ToolFile
 
 WINDOW_S = 60.0
+MAX_IN_FLIGHT = 32
+"""So many calls run or wait at once at most, whatever they are."""
 
 
 class Denied(Exception):
@@ -21,20 +28,59 @@ class Denied(Exception):
         self.rule = rule
 
 
-class Guard:
-    """Decides for every call, in this order: stop, allowed, rate, exclusive group.
+class EndedAtGateError(Exception):
+    """The command was cancelled, stopped or out of time before the call began."""
 
-    Safe from any thread.
+
+@dataclass(frozen=True)
+class Request:
+    """A call that asks to be let through.
+
+    :param allowed: the tools that its command may use.
+    :param tally: how often its command has run each tool; counted on here.
+    :param cancel: ends when the command does.
+    :param dry_run: ask only: nothing is counted or held, and no operator is asked.
+    :param waiting: is told the question that an operator is asked.
     """
 
-    def __init__(self, tool_file: ToolFile, clock: Callable[[], float] = time.monotonic) -> None:
-        self._rules = {name: tool.rules for name, tool in tool_file.tools.items()}
+    tool: str
+    allowed: frozenset[str]
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    tally: Counter[str] = field(default_factory=Counter)
+    cancel: CancelToken = field(default_factory=CancelToken)
+    dry_run: bool = False
+    waiting: Callable[[Question], None] = lambda _: None
+
+
+class Guard:
+    """Decides for every call. Safe from any thread.
+
+    The order: a stop is latched · the tool is known · the goal allows it · quota of the
+    command · rate · in flight · exclusive group · preconditions · an operator's yes ·
+    and once more, when the call has waited: preconditions, stop, time that is left.
+
+    While a call waits it holds its place, so that another one can't overtake it.
+
+    :param unmet: checks preconditions; without it, tools that have some are refused.
+    :param confirmations: asks the operator; without it, tools that need a yes are refused.
+    """
+
+    def __init__(
+        self,
+        tool_file: ToolFile,
+        clock: Callable[[], float] = time.monotonic,
+        unmet: Unmet | None = None,
+        confirmations: Confirmations | None = None,
+    ) -> None:
+        self._tools: Mapping[str, Tool] = dict(tool_file.tools)
+        self._conditions = dict(tool_file.conditions)
         self._clock = clock
+        self._unmet = unmet
+        self._confirmations = confirmations
         self._lock = threading.Lock()
         self._latches: set[str] = set()
-        self._times: dict[str, deque[float]] = {
-            name: deque(maxlen=rules.max_per_minute or 0) for name, rules in self._rules.items()
-        }
+        self._times: dict[str, deque[float]] = {name: deque() for name in self._tools}
+        self._in_flight: Counter[str] = Counter()
         self._holders: dict[str, str] = {}
 
     @property
@@ -57,34 +103,51 @@ class Guard:
                 self._latches.clear()
 
     @contextmanager
-    def admit(self, name: str, allowed: frozenset[str], count: bool = True) -> Iterator[None]:
-        """Hold the tool's group while the block runs.
+    def admit(self, request: Request) -> Iterator[str]:
+        """Hold the call's place while the block runs; yield who confirmed it, if anybody.
 
-        :param count: False to ask without being counted or holding anything.
+        It may wait: for the first message of a precondition, and for the operator.
+
         :raise Denied: with the rule and the reason.
+        :raise EndedAtGateError: if the command ended while the call waited.
         """
         with self._lock:
-            group = self._decide(name, allowed)
-            if count:
-                self._times[name].append(self._clock())
-                if group is not None:
-                    self._holders[group] = name
+            rules = self._decide(request)
+            stamp_s = self._clock()
+            if not request.dry_run:
+                self._take(request, rules, stamp_s)
         try:
-            yield
+            self._check_conditions(request, rules)
+        except BaseException:
+            if not request.dry_run:
+                with self._lock:  # nothing ran and nobody was asked: it does not count
+                    if stamp_s in self._times[request.tool]:
+                        self._times[request.tool].remove(stamp_s)
+                    request.tally[request.tool] -= 1
+                    self._give_back(request, rules)
+            raise
+        try:
+            who = '' if request.dry_run else self._confirm(request, rules)
+            self._look_again(request)
+            yield who
         finally:
-            if count and group is not None:
+            if not request.dry_run:
                 with self._lock:
-                    del self._holders[group]
+                    self._give_back(request, rules)
 
-    def _decide(self, name: str, allowed: frozenset[str]) -> str | None:
-        if self._latches:
-            why = ', '.join(sorted(self._latches))
-            raise Denied('stop', f'a stop is latched ({why}); clear it first')
-        if name not in self._rules:
+    # What is decided at once, with the lock held
+
+    def _decide(self, request: Request) -> Rules:
+        self._check_latches()
+        name = request.tool
+        if name not in self._tools:
             raise Denied('unknown', f'there is no tool named {name!r}')
-        if name not in allowed:
+        if name not in request.allowed:
             raise Denied('allowed', f'{name} is not among the tools that this goal allows')
-        rules = self._rules[name]
+        rules = self._tools[name].rules
+        most = rules.max_per_command
+        if most is not None and request.tally[name] >= most:
+            raise Denied('quota', f'{name} may run {most} times in one command, and has')
         if rules.max_per_minute is not None:
             times = self._times[name]
             while times and self._clock() - times[0] >= WINDOW_S:
@@ -93,9 +156,76 @@ class Guard:
                 raise Denied(
                     'rate', f'{name} ran {len(times)} times within a minute; that is its limit'
                 )
+        self._check_in_flight(name, rules)
         if rules.exclusive is not None and rules.exclusive in self._holders:
             holder = self._holders[rules.exclusive]
             raise Denied(
                 'exclusive', f'{holder} is running, and only one {rules.exclusive} tool may'
             )
-        return rules.exclusive
+        return rules
+
+    def _check_latches(self) -> None:
+        if self._latches:
+            why = ', '.join(sorted(self._latches))
+            raise Denied('stop', f'a stop is latched ({why}); clear it first')
+
+    def _check_in_flight(self, name: str, rules: Rules) -> None:
+        if rules.max_in_flight is not None and self._in_flight[name] >= rules.max_in_flight:
+            raise Denied('in_flight', f'{name} is running {self._in_flight[name]} times already')
+        if self._in_flight.total() >= MAX_IN_FLIGHT:
+            raise Denied('in_flight', f'{MAX_IN_FLIGHT} calls are running already')
+
+    def _take(self, request: Request, rules: Rules, stamp_s: float) -> None:
+        if rules.max_per_minute is not None:
+            self._times[request.tool].append(stamp_s)
+        request.tally[request.tool] += 1
+        self._in_flight[request.tool] += 1
+        if rules.exclusive is not None:
+            self._holders[rules.exclusive] = request.tool
+
+    def _give_back(self, request: Request, rules: Rules) -> None:
+        self._in_flight[request.tool] -= 1
+        if rules.exclusive is not None:
+            del self._holders[rules.exclusive]
+
+    # What may take time, without the lock
+
+    def _check_conditions(self, request: Request, rules: Rules) -> None:
+        for name in rules.requires:
+            if self._unmet is None:
+                reason = 'can not be checked here'
+            else:
+                reason = self._unmet(self._conditions[name], request.cancel)
+            if request.cancel.ended:
+                raise EndedAtGateError
+            if reason:
+                raise Denied('requires', f'{name}: {reason}')
+
+    def _confirm(self, request: Request, rules: Rules) -> str:
+        """Return who said yes; empty where nobody need be asked."""
+        if rules.confirm_within_s is None:
+            return ''
+        if self._confirmations is None:
+            raise Denied('confirmation', f'{request.tool} needs a yes, and nobody can be asked')
+        answer = self._confirmations.ask(
+            request.tool,
+            self._tools[request.tool].spec.description,
+            request.arguments,
+            rules.confirm_within_s,
+            request.cancel,
+            request.waiting,
+        )
+        if request.cancel.ended:
+            raise EndedAtGateError
+        if answer is None:
+            raise Denied('confirmation', f'nobody said yes within {rules.confirm_within_s:g} s')
+        if not answer.yes:
+            raise Denied('confirmation', f'{answer.who} said no')
+        self._check_conditions(request, rules)  # they held before the wait
+        return answer.who
+
+    def _look_again(self, request: Request) -> None:
+        with self._lock:
+            self._check_latches()
+        if request.cancel.ended:
+            raise EndedAtGateError

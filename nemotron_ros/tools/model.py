@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from nemotron_ros.chat.messages import Example, ToolSpec
+from nemotron_ros.tools.conditions import Condition
+from nemotron_ros.tools.estop import EStop
+from nemotron_ros.tools.limits import MotionLimits
 from nemotron_ros.tools.parts import Place
 from nemotron_ros.tools.templates import Value
 
@@ -91,13 +94,19 @@ Binding = Publish | Read | CallService | SendGoal
 
 @dataclass(frozen=True)
 class Rules:
-    """What the guard holds a tool to.
+    """What the guard holds a tool to; None sets no limit.
 
-    ``exclusive`` names a group of which one call runs at a time.
+    ``exclusive`` names a group of which one call runs at a time. ``requires`` names
+    conditions of the file. ``confirm_within_s`` is how long an operator is given to say yes;
+    None asks nobody.
     """
 
     max_per_minute: int | None = None
     exclusive: str | None = None
+    max_per_command: int | None = None
+    max_in_flight: int | None = None
+    requires: tuple[str, ...] = ()
+    confirm_within_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -115,6 +124,7 @@ class ToolFile:
 
     ``tables`` are the values that templates may use beside the arguments,
     such as named places. ``examples`` are those that need several calls, or none.
+    ``conditions`` are what :attr:`Rules.requires` names; ``limits`` hold for all that moves.
     ``disabled`` tools are only checked, nothing else knows of them. ``warnings`` are what an
     author should hear, as ``FILE:LINE: path: what``. ``places`` tell where each piece stands,
     by its dotted path.
@@ -126,6 +136,9 @@ class ToolFile:
     tables: Mapping[str, object] = field(default_factory=dict)
     examples: tuple[Example, ...] = ()
     stop_words: tuple[str, ...] = ()
+    conditions: Mapping[str, Condition] = field(default_factory=dict)
+    limits: MotionLimits = field(default_factory=MotionLimits)
+    estop: EStop = field(default_factory=EStop)
     disabled: Mapping[str, Tool] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     places: Mapping[str, Place] = field(default_factory=dict)

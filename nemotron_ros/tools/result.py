@@ -25,6 +25,7 @@ class ToolResult:
     """How one call ended. ``value`` is a JSON value; times are in seconds.
 
     ``start_time_s`` is wall-clock time, for people; ``duration_s`` is monotonic.
+    ``confirmed_by`` is the operator who let it run, where one was asked.
     """
 
     status: Status
@@ -32,3 +33,4 @@ class ToolResult:
     error: str = ''
     start_time_s: float = 0.0
     duration_s: float = 0.0
+    confirmed_by: str = ''

@@ -109,6 +109,16 @@ def evaluate(value: Value, variables: Mapping[str, Any]) -> Any:
     return value
 
 
+def names_in(value: Value) -> frozenset[str]:
+    """Return the names of every variable that the templates in ``value`` use."""
+    if isinstance(value, Template):
+        return value.names
+    if isinstance(value, (Mapping, list)):
+        items = value.values() if isinstance(value, Mapping) else value
+        return frozenset().union(*map(names_in, items))
+    return frozenset()
+
+
 class _Sandbox(ImmutableSandboxedEnvironment):
     def getitem(self, obj: Any, argument: Any) -> Any:
         """Return an item, never an attribute: a call's argument must not name a method."""

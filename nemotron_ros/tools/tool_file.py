@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -11,13 +10,23 @@ from typing import Any
 from jsonschema import Draft202012Validator
 
 from nemotron_ros.chat.messages import Example, ToolCall, ToolSpec
-from nemotron_ros.tools import bounds, units
+from nemotron_ros.tools import bounds, rule_entries, units
+from nemotron_ros.tools.conditions import Condition
+from nemotron_ros.tools.entries import TOOL_NAME
+from nemotron_ros.tools.entries import Fault as _Fault
+from nemotron_ros.tools.entries import mapping as _mapping
+from nemotron_ros.tools.entries import number as _number
+from nemotron_ros.tools.entries import ros_name as _ros_name
+from nemotron_ros.tools.entries import ros_type as _ros_type
+from nemotron_ros.tools.entries import sequence as _list
+from nemotron_ros.tools.entries import text as _text
+from nemotron_ros.tools.estop import EStop
+from nemotron_ros.tools.limits import MotionLimits
 from nemotron_ros.tools.model import (
     Binding,
     CallService,
     Publish,
     Read,
-    Rules,
     Send,
     SendGoal,
     Tool,
@@ -35,9 +44,6 @@ from nemotron_ros.tools.templates import (
 )
 from nemotron_ros.tools.validate import Validator
 
-TOOL_NAME = re.compile(r'[a-z][a-z0-9_]{0,63}\Z')
-ROS_NAME = re.compile(r'(~/|/)?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*\Z')
-ROS_TYPE = r'[a-z][a-z0-9_]*/{kind}/[A-Z][A-Za-z0-9]*\Z'
 KINDS = ('topic', 'read', 'service', 'action')
 TAKEN = frozenset({*FUNCTIONS, 'now', 'start', 'self'})
 """Names that mean something of their own in a template."""
@@ -49,14 +55,6 @@ class ToolFileError(ValueError):
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__('\n'.join(problems))
         self.problems = tuple(problems)
-
-
-class _Fault(Exception):
-    """One problem at one place; the rest of the file is still read."""
-
-    def __init__(self, at: tuple[object, ...], message: str) -> None:
-        super().__init__(message)
-        self.at = at
 
 
 def load(path: str | Path) -> ToolFile:
@@ -84,6 +82,7 @@ class _Reader:
         self._path = path
         self._places = places
         self._tables: dict[str, object] = {}
+        self._conditions: Mapping[str, Condition] | None = {}
         self._validators: dict[str, Validator] = {}
         self._disabled: set[str] = set()
         self._warnings: list[str] = []
@@ -92,8 +91,8 @@ class _Reader:
     def read(self, data: Any) -> ToolFile | None:
         """Return the file's contents; None, with problems noted, if it has none."""
         try:
-            known = ('robot', 'include', 'tables', 'tools', 'examples', 'stop_words')
-            top = _mapping(data, (), known)
+            own = ('robot', 'include', 'tables', 'tools', 'examples', 'stop_words')
+            top = _mapping(data, (), (*own, *rule_entries.KEYS))
             robot = _text(top, 'robot', ())
             self._tables = _table(top.get('tables', {}), ('tables',))
             entries = _mapping(top.get('tools', {}), ('tools',))
@@ -102,6 +101,11 @@ class _Reader:
         except _Fault as fault:
             self._note(fault)
             return None
+        self._conditions = self._try(
+            lambda: rule_entries.conditions(top.get('conditions'), ('conditions',), self._template)
+        )
+        limits = self._try(lambda: rule_entries.limits(top.get('limits'), ('limits',)))
+        estop = self._try(lambda: rule_entries.estop(top.get('estop'), ('estop',)))
         tools: dict[str, Tool] = {}
         for name, entry in entries.items():
             tool = self._try(lambda name=name, entry=entry: self._tool(name, entry))  # type: ignore[misc]
@@ -116,6 +120,9 @@ class _Reader:
             self._tables,
             examples or (),
             words or (),
+            self._conditions or {},
+            limits or MotionLimits(),
+            estop or EStop(),
             disabled={name: tool for name, tool in tools.items() if name in self._disabled},
             warnings=tuple(self._warnings),
             places={_dotted(at): place for at, place in self._places.items()},
@@ -164,7 +171,7 @@ class _Reader:
                 for doubt in units.doubts(parameter, schema):
                     self._warnings.append(self._told(here, doubt))
         names = [*parameters['properties'], *self._tables]
-        rules = _rules(entry.get('guard', {}), (*at, 'guard'))
+        rules = rule_entries.rules(entry.get('guard'), (*at, 'guard'), self._conditions)
         binding = self._binding(kind, entry[kind], (*at, kind), names)
         moves = isinstance(binding, Publish) and binding.send.type in bounds.MOTION_TYPES
         if isinstance(binding, Publish) and moves and enabled:
@@ -373,15 +380,6 @@ class _Reader:
         return ToolCall(f'call_{number}', name, arguments)
 
 
-def _rules(data: Any, at: At) -> Rules:
-    data = _mapping(data, at, ('max_per_minute', 'exclusive'))
-    rate = _number(data, 'max_per_minute', at, 1, 6000)
-    group = data.get('exclusive')
-    if group is not None and not (isinstance(group, str) and TOOL_NAME.match(group)):
-        raise _Fault((*at, 'exclusive'), f'expected the name of a group, got {group!r}')
-    return Rules(None if rate is None else int(rate), group)
-
-
 def _words(data: Any) -> tuple[str, ...]:
     words = _list(data, ('stop_words',))
     for index, word in enumerate(words):
@@ -400,60 +398,11 @@ def _table(data: Any, at: At) -> dict[str, object]:
     return dict(tables)
 
 
-def _mapping(data: Any, at: At, known: Sequence[str] | None = None) -> dict[str, Any]:
-    if data is None:
-        data = {}
-    if not isinstance(data, dict):
-        raise _Fault(at, f'expected a mapping, got {data!r:.60}')
-    for key in data:
-        if known is not None and key not in known:
-            near = get_close_matches(key, known, 1)
-            hint = f'; did you mean {near[0]!r}?' if near else f'; known are {", ".join(known)}'
-            raise _Fault((*at, key), f'is not known here{hint}')
-    return data
-
-
-def _list(data: Any, at: At) -> list[Any]:
-    if not isinstance(data, list):
-        raise _Fault(at, f'expected a list, got {data!r:.60}')
-    return data
-
-
 def _parts(item: Any, at: At, least: int) -> list[Any]:
     parts = _list(item, at)
     if not least <= len(parts) <= least + 1 or not isinstance(parts[0], str):
         raise _Fault(at, 'expected [what a person says, what it means]')
     return parts
-
-
-def _text(data: Mapping[str, Any], key: str, at: At) -> str:
-    value = data.get(key)
-    if not isinstance(value, str) or not value.strip():
-        raise _Fault((*at, key) if key in data else at, f'{key}: expected text, got {value!r}')
-    return value
-
-
-def _number(data: Mapping[str, Any], key: str, at: At, low: float, high: float) -> float | None:
-    value = data.get(key)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-        raise _Fault((*at, key), f'expected a number from {low:g} to {high:g}, got {value!r}')
-    return float(value)
-
-
-def _ros_name(data: Mapping[str, Any], key: str, at: At) -> str:
-    name = _text(data, key, at)
-    if not ROS_NAME.match(name):
-        raise _Fault((*at, key), f'{name!r} is no ROS name')
-    return name
-
-
-def _ros_type(data: Mapping[str, Any], kind: str, at: At) -> str:
-    name = _text(data, 'type', at)
-    if not re.match(ROS_TYPE.format(kind=kind), name):
-        raise _Fault((*at, 'type'), f'{name!r} is no type; expected package/{kind}/Type')
-    return name
 
 
 def _json_type(value: object) -> str:

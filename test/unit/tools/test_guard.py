@@ -7,7 +7,7 @@ import threading
 import pytest
 from recorder import ROBOT
 
-from nemotron_ros.tools.guard import WINDOW_S, Denied, Guard
+from nemotron_ros.tools.guard import WINDOW_S, Denied, Guard, Request
 
 ALL = frozenset(ROBOT.tools)
 
@@ -35,7 +35,7 @@ def guard(clock: Clock) -> Guard:
 def ask(guard: Guard, name: str, allowed: frozenset[str] = ALL, count: bool = True) -> str:
     """The rule that refuses a call; empty if it is let through."""
     try:
-        with guard.admit(name, allowed, count):
+        with guard.admit(Request(name, allowed, dry_run=not count)):
             return ''
     except Denied as denied:
         return denied.rule
@@ -59,7 +59,7 @@ def test_what_is_not_allowed_is_refused(guard: Guard, allowed: frozenset[str]) -
 
 
 def test_the_rules_have_an_order(guard: Guard) -> None:
-    with guard.admit('drive', ALL):
+    with guard.admit(Request('drive', ALL)):
         ask(guard, 'say')
         ask(guard, 'say')
         assert ask(guard, 'turn') == 'exclusive'
@@ -74,7 +74,7 @@ def test_the_rules_have_an_order(guard: Guard) -> None:
 
 def test_the_rate_comes_before_the_group(guard: Guard) -> None:
     assert [ask(guard, 'turn') for _ in range(3)] == [''] * 3
-    with guard.admit('drive', ALL):
+    with guard.admit(Request('drive', ALL)):
         assert ask(guard, 'turn') == 'rate'
 
 
@@ -117,7 +117,7 @@ def test_nothing_is_remembered_of_a_tool_without_a_rate(guard: Guard) -> None:
 
 
 def test_a_group_lets_one_call_through_at_a_time(guard: Guard) -> None:
-    with guard.admit('drive', ALL):
+    with guard.admit(Request('drive', ALL)):
         assert ask(guard, 'turn') == 'exclusive'
         assert ask(guard, 'drive') == 'exclusive'
         assert ask(guard, 'get_battery') == ''
@@ -126,9 +126,9 @@ def test_a_group_lets_one_call_through_at_a_time(guard: Guard) -> None:
 
 def test_the_reason_names_who_runs(guard: Guard) -> None:
     with (
-        guard.admit('drive', ALL),
+        guard.admit(Request('drive', ALL)),
         pytest.raises(Denied, match='drive is running, and only one motion tool may'),
-        guard.admit('turn', ALL),
+        guard.admit(Request('turn', ALL)),
     ):
         pass
 
@@ -138,7 +138,7 @@ def test_a_group_is_free_again_after_an_exception(
     guard: Guard, error: type[BaseException]
 ) -> None:
     raised = Denied('x', 'y') if error is Denied else error()
-    with pytest.raises(error), guard.admit('drive', ALL):
+    with pytest.raises(error), guard.admit(Request('drive', ALL)):
         raise raised
     assert ask(guard, 'turn') == ''
 
@@ -146,10 +146,10 @@ def test_a_group_is_free_again_after_an_exception(
 def test_asking_takes_nothing(guard: Guard) -> None:
     for _ in range(5):
         assert ask(guard, 'say', count=False) == ''
-    with guard.admit('drive', ALL, count=False):
+    with guard.admit(Request('drive', ALL, dry_run=True)):
         assert ask(guard, 'turn') == ''
-    with guard.admit('drive', ALL):
-        with pytest.raises(Denied), guard.admit('turn', ALL, count=False):
+    with guard.admit(Request('drive', ALL)):
+        with pytest.raises(Denied), guard.admit(Request('turn', ALL, dry_run=True)):
             pass
         assert ask(guard, 'turn') == 'exclusive'
 
@@ -166,13 +166,13 @@ def test_a_stop_stays_until_it_is_cleared(guard: Guard, clock: Clock) -> None:
     guard.latch('somebody fell')
     assert guard.latched == 'somebody fell'
     clock.now_s += 1e6
-    with pytest.raises(Denied, match='somebody fell'), guard.admit('get_battery', ALL):
+    with pytest.raises(Denied, match='somebody fell'), guard.admit(Request('get_battery', ALL)):
         pass
     guard.latch('')
     assert guard.latched == 'somebody fell, stop'
     guard.clear('somebody fell')
     assert guard.latched == 'stop'
-    with pytest.raises(Denied, match='stop'), guard.admit('get_battery', ALL):
+    with pytest.raises(Denied, match='stop'), guard.admit(Request('get_battery', ALL)):
         pass
     guard.latch('somebody fell')
     guard.clear()
@@ -188,7 +188,7 @@ def test_many_threads_get_one_group_and_no_more_than_the_rate() -> None:
         start.wait()
         for _ in range(50):
             try:
-                with guard.admit('drive', ALL):
+                with guard.admit(Request('drive', ALL)):
                     at_once[0] += 1
                     most[0] = max(most[0], at_once[0])
                     at_once[0] -= 1
