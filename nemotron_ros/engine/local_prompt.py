@@ -53,6 +53,11 @@ class LocalPrompt:
             length -= 1
         return first[:length]
 
+    def token(self, text: str) -> int | None:
+        """Return the token that is this whole text; None if there is none."""
+        tokens = self.tokenizer(text, add_special_tokens=False)['input_ids']
+        return int(tokens[0]) if len(tokens) == 1 else None
+
     def text(self, tokens: list[int]) -> str:
         """Return the text of tokens: tags of calls and reasoning are special ones, and stay."""
         text = self.tokenizer.decode(

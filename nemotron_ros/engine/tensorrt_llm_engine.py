@@ -197,6 +197,11 @@ class TensorRtLlmEngine:
         self, loaded: _Loaded, request: ChatRequest, cancel: CancelToken
     ) -> Generator[Delta, None, None]:
         closed = self._closed
+        if request.thinking and request.max_thinking_tokens:
+            raise EngineError(
+                'max_thinking_tokens: TensorRT-LLM has no such bound in this process; leave it '
+                '0, then max_tokens bounds the reasoning and the answer together'
+            )
         tokens = loaded.prompt.tokens(request)
         room = loaded.context_tokens - len(tokens)
         if room <= 0:

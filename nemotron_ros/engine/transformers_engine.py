@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nemotron_ros.cancel import CancelToken
+from nemotron_ros.chat.formats.reasoning import CLOSE
 from nemotron_ros.engine.checkpoint import find_checkpoint
 from nemotron_ros.engine.local_prompt import LocalPrompt, load_prompt
 from nemotron_ros.engine.optional_packages import import_packages
@@ -235,6 +236,13 @@ class _Turn:
         self._model = loaded.model
         grammar = loaded.prompt.form.grammar(request.tools, request.thinking)
         self._guide = loaded.guides.guide(grammar)
+        self._thoughts_end = loaded.prompt.token(CLOSE)
+        self._max_thinking = request.max_thinking_tokens if request.thinking else 0
+        if self._max_thinking and (self._thoughts_end is None or CLOSE not in grammar):
+            raise EngineError(
+                f'max_thinking_tokens: the model has no token {CLOSE} that could bound its '
+                'reasoning; leave it 0, then max_tokens bounds reasoning and answer together'
+            )
         self._temperature = request.temperature
         self._dice = self._model.dice(request.seed)
         self._state: Any = None
@@ -259,15 +267,25 @@ class _Turn:
         """Write a token; None for the one that ends the turn."""
         if self._last is not None:
             self._logits = self._model.read([self._last], self._state)
-        token = self._model.choose(
-            self._logits, self._guide.allowed(), self._temperature, self._dice
-        )
+        allowed = self._guide.allowed()
+        token = self._end_of_thinking(allowed)
+        if token is None:
+            token = self._model.choose(self._logits, allowed, self._temperature, self._dice)
         self.written += 1
+        if token == self._thoughts_end:
+            self._max_thinking = 0
         self._last = token
         goes_on = self._guide.accept(token)
         ends = token in self._loaded.end_tokens
         self.ended = ends or not goes_on
         return None if ends else token
+
+    def _end_of_thinking(self, allowed: Any) -> int | None:
+        """Return the token that ends the reasoning, if it is due: behind a whole character."""
+        end = self._thoughts_end
+        if end is None or not 0 < self._max_thinking <= self.written or not allowed[end]:
+            return None
+        return end
 
 
 def pieces(tokens: list[int], start: int, step: int, reads_on: bool) -> list[list[int]]:

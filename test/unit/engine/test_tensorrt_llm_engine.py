@@ -251,6 +251,15 @@ def test_thinking_is_set_apart(engine_of: Callable[..., TensorRtLlmEngine], runt
     assert {type(delta) for delta in said} == {ReasoningDelta, UsageDelta}
 
 
+def test_a_bound_of_the_reasoning_is_refused(
+    engine_of: Callable[..., TensorRtLlmEngine],
+) -> None:
+    engine = engine_of()
+    with pytest.raises(EngineError, match=r'max_thinking_tokens: .* leave it 0'):
+        deltas(engine, asked('go', thinking=True, max_thinking_tokens=20))
+    assert deltas(engine, asked('go', max_thinking_tokens=20)), 'there is nothing to bound'
+
+
 def test_two_are_answered_side_by_side(
     engine_of: Callable[..., TensorRtLlmEngine], runtime: Any
 ) -> None:

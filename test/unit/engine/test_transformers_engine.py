@@ -248,6 +248,36 @@ def test_thinking_is_set_apart(
     assert kinds == {ReasoningDelta if thinking else TextDelta, UsageDelta}
 
 
+def test_the_reasoning_can_be_bound(talking: TransformersEngine) -> None:
+    free = asked('go', thinking=True, max_tokens=60)
+    assert text_of(cut_short(talking, free)) == ''
+    kinds = [type(d) for d in cut_short(talking, replace(free, max_thinking_tokens=20))]
+    assert kinds.count(ReasoningDelta) in range(15, 21)
+    assert kinds.count(TextDelta) in range(30, 40)
+    assert kinds == sorted(kinds, key=[ReasoningDelta, TextDelta, UsageDelta].index)
+
+
+def test_a_bound_of_the_reasoning_does_not_bind_the_answer(
+    engine_of: Callable[..., TransformersEngine], talker: Path
+) -> None:
+    engine = engine_of(talker)
+    free, bound = (
+        cut_short(engine, asked('go', max_tokens=30, max_thinking_tokens=bound))
+        for bound in (0, 5)
+    )
+    assert free == bound
+
+
+def test_a_model_whose_reasoning_can_not_be_bound(damaged: Path) -> None:
+    template = damaged / 'chat_template.jinja'
+    template.write_text(template.read_text().replace('<function=', '<call='))
+    engine = TransformersEngine(str(damaged), CONTEXT)
+    engine.open(WARM, ignored)
+    with pytest.raises(EngineError, match='max_thinking_tokens: the model has no token </think>'):
+        deltas(engine, asked('go', thinking=True, max_thinking_tokens=5))
+    engine.close()
+
+
 def test_what_was_called_and_what_came_of_it_is_in_the_prompt(
     engine_of: Callable[..., TransformersEngine], folder: Path
 ) -> None:
