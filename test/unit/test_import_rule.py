@@ -28,6 +28,7 @@ ALLOWED = {
     'parameters': {'deployment'},
     'spinning': set(),
     'client': {'bridge'},
+    'mcp': {'bridge', 'tools'},
     'sim': {'spinning'},
     'demo': {'bridge', 'bringup', 'chat', 'client', 'sim', 'tools'},
     'node': {
@@ -35,7 +36,7 @@ ALLOWED = {
         'events', 'parameters', 'spinning', 'tools',
     },
     'cli': {
-        'bridge', 'bringup', 'client', 'demo', 'device', 'edge_llm', 'engine', 'spinning',
+        'bridge', 'bringup', 'client', 'demo', 'device', 'edge_llm', 'engine', 'mcp', 'spinning',
         'tools',
     },
 }  # fmt: skip
