@@ -59,11 +59,15 @@ class Limits:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the model's words are drawn."""
+    """How the model's words are drawn.
+
+    ``bound_thinking`` has the engine itself end the reasoning after ``Limits.thinking_tokens``.
+    """
 
     temperature: float = 0.0
     seed: int = 0
     thinking: bool = False
+    bound_thinking: bool = False
 
 
 @dataclass(frozen=True)
@@ -408,6 +412,9 @@ class Agent:
             temperature=self._sampling.temperature,
             seed=self._sampling.seed,
             thinking=thinking,
+            max_thinking_tokens=self._limits.thinking_tokens
+            if self._sampling.bound_thinking
+            else 0,
         )
 
 

@@ -142,7 +142,7 @@ class NemotronNode(LifecycleNode):
                     wanted.thinking_tokens,
                     wanted.max_command_chars,
                 ),
-                Sampling(wanted.temperature, wanted.seed, wanted.thinking),
+                Sampling(wanted.temperature, wanted.seed, wanted.thinking, wanted.bound_thinking),
             )
             model = self._engine.open(self._agent.warm_request(), self._tell_loading)
         except (ToolFileError, EngineError, OSError) as error:

@@ -43,6 +43,7 @@ DESCRIPTIONS = {
     'temperature': 'Sampling temperature; 0 takes the likeliest word.',
     'seed': 'Seed of the sampling.',
     'thinking': 'Let the model reason before it answers; a goal may say otherwise.',
+    'bound_thinking': 'Have the engine end the reasoning itself; not every one can.',
     'goal_timeout_max_s': 'Longest timeout_s that a goal may ask for, seconds.',
     'autostart': 'Configure and activate without waiting for a lifecycle manager.',
 }
@@ -69,6 +70,7 @@ class Parameters:
     temperature: float = 0.0
     seed: int = 0
     thinking: bool = False
+    bound_thinking: bool = False
     goal_timeout_max_s: float = 3600.0
     autostart: bool = False
 

@@ -193,6 +193,16 @@ def test_thinking_is_the_commands_own_or_as_by_default(
     robot.do(thinking=asked)
     (request,) = robot.engine.requests
     assert (request.thinking, request.max_tokens) == (thinks, 150 if thinks else 100)
+    assert request.max_thinking_tokens == 0
+
+
+def test_the_engine_is_asked_to_bound_the_reasoning() -> None:
+    robot = Robot()
+    limits = Limits(thinking_tokens=50)
+    sampling = Sampling(thinking=True, bound_thinking=True)
+    robot.agent = Agent(robot.engine, ROBOT, robot.dispatcher, limits, sampling)
+    robot.do()
+    assert robot.engine.requests[0].max_thinking_tokens == 50
 
 
 def test_a_script_does_a_whole_command(tmp_path: Path) -> None:
