@@ -66,6 +66,10 @@ def _in_template(thinking: bool) -> Fields:
     return {'chat_template_kwargs': {'enable_thinking': thinking}}
 
 
+def _in_template_and_apart(thinking: bool) -> Fields:
+    return {**_in_template(thinking), 'separate_reasoning': thinking}
+
+
 def _by_effort(thinking: bool) -> Fields:
     return {'reasoning_effort': 'medium' if thinking else 'none'}
 
@@ -145,14 +149,9 @@ DIALECTS: Mapping[str, Dialect] = {
             always={'reasoning_format': 'none', 'cache_prompt': True, 'return_progress': True},
             grammar=gbnf,
         ),
-        # SGLang 0.5: with a reasoning parser and thinking off, answers arrive as reasoning;
-        # left in the text, it is set apart here.
-        Dialect(
-            'sglang',
-            thinking=_in_template,
-            guide=_response_format,
-            always={'separate_reasoning': False},
-        ),
+        # SGLang 0.5: with a reasoning parser and thinking off, answers would arrive as
+        # reasoning, if it were set apart.
+        Dialect('sglang', thinking=_in_template_and_apart, guide=_response_format),
         # NIM for language models: vLLM or TensorRT-LLM behind NVIDIA's own extensions.
         Dialect(
             'nim',

@@ -22,6 +22,7 @@ from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
+_OF_THIS_PYTHON = ('PYTHONPATH', 'PYTHONHOME')
 
 
 def main() -> None:
@@ -36,6 +37,7 @@ def main() -> None:
         server = subprocess.Popen(
             settings['command'],
             stdin=subprocess.DEVNULL,
+            env=_environment(),
             start_new_session=True,
             # There is no other thread yet that this could catch with a lock in its hand.
             preexec_fn=_die_with(prctl, os.getpid()),
@@ -51,6 +53,14 @@ def main() -> None:
         print(f'the server was ended by {signal.Signals(-code).name}', file=sys.stderr, flush=True)
     # Interpreter shutdown would wait for the thread that reads standard input.
     os._exit(code if code >= 0 else 128 - code)
+
+
+def _environment() -> dict[str, str]:
+    """Return what the server inherits: not where this Python finds its packages.
+
+    Servers have packages of their own, in other versions than ROS has.
+    """
+    return {key: value for key, value in os.environ.items() if key not in _OF_THIS_PYTHON}
 
 
 def _die_with(prctl: Callable[..., int], parent: int) -> Callable[[], None]:

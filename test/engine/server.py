@@ -58,6 +58,7 @@ REASONING = {
     'trtllm_serve': 'reasoning_content',
     'vllm': 'reasoning',
     'nim': 'reasoning_content',
+    'sglang': 'reasoning_content',
     'ollama': 'reasoning',
     'openai': 'reasoning_content',
 }
@@ -279,9 +280,10 @@ class _Handler(BaseHTTPRequestHandler):
         """Yield what the model says, a token each."""
         turn, dialect = self.script.turn, self.script.dialect
         if _is_thinking(body) and turn.reasoning:
+            field = REASONING.get(dialect, 'content')
             for piece in self.PIECES.findall(turn.reasoning):
-                yield {REASONING.get(dialect, 'content'): piece}
-            if dialect not in REASONING:
+                yield {field: piece}
+            if field == 'content':
                 yield {'content': '</think>'}
         for piece in self.PIECES.findall(turn.text):
             yield {'content': piece}

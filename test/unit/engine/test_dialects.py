@@ -102,6 +102,12 @@ def test_thinking_is_said_with_each_request(name: str) -> None:
     assert fields(name, THINKING)['chat_template_kwargs']['enable_thinking'] is True
 
 
+def test_sglang_sets_apart_what_is_there() -> None:
+    """Without any reasoning its parser would take the answer for it."""
+    assert fields('sglang')['separate_reasoning'] is False
+    assert fields('sglang', THINKING)['separate_reasoning'] is True
+
+
 def test_thinking_by_effort() -> None:
     assert fields('ollama')['reasoning_effort'] == 'none'
     assert fields('ollama', THINKING)['reasoning_effort'] == 'medium'

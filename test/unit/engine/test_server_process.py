@@ -483,6 +483,19 @@ def test_a_foreign_server_that_is_never_ready(foreign: Callable[..., Foreign]) -
     assert [pid for pid in helpers if runs(pid)] == []
 
 
+def test_a_foreign_server_has_packages_of_its_own(
+    foreign: Callable[..., Foreign], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    paths = [str(Path(__file__).parents[3]), *sys.path]
+    monkeypatch.setenv('PYTHONPATH', os.pathsep.join(paths))
+    monkeypatch.setenv('OTHER', 'kept')
+    told = tmp_path / 'environment'
+    keep = f'open({str(told)!r}, "w").write(repr(dict(os.environ)))'
+    foreign(before=f'import os\n{keep}\n').process.start()
+    assert 'PYTHONPATH' not in told.read_text()
+    assert "'OTHER': 'kept'" in told.read_text()
+
+
 def test_no_such_foreign_server(states: States) -> None:
     process = ServerProcess(*guarded(['/no/such/server']), 20.0, states, lambda: False)
     with pytest.raises(EngineError, match='/no/such/server can not be started: No such file'):
