@@ -272,8 +272,6 @@ class _Turn:
         if token is None:
             token = self._model.choose(self._logits, allowed, self._temperature, self._dice)
         self.written += 1
-        if token == self._thoughts_end:
-            self._max_thinking = 0
         self._last = token
         goes_on = self._guide.accept(token)
         ends = token in self._loaded.end_tokens
@@ -281,7 +279,10 @@ class _Turn:
         return None if ends else token
 
     def _end_of_thinking(self, allowed: Any) -> int | None:
-        """Return the token that ends the reasoning, if it is due: behind a whole character."""
+        """Return the token that ends the reasoning, if it is due.
+
+        The grammar allows it once, and behind a whole character.
+        """
         end = self._thoughts_end
         if end is None or not 0 < self._max_thinking <= self.written or not allowed[end]:
             return None
