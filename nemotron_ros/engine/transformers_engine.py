@@ -6,11 +6,12 @@ import os
 import threading
 import traceback
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from nemotron_ros.cancel import CancelToken
 from nemotron_ros.chat.formats.reasoning import CLOSE
+from nemotron_ros.chat.messages import Message
 from nemotron_ros.engine.checkpoint import find_checkpoint
 from nemotron_ros.engine.local_prompt import LocalPrompt, load_prompt
 from nemotron_ros.engine.optional_packages import import_packages
@@ -30,6 +31,7 @@ from nemotron_ros.engine.turn_lock import TurnLock
 
 NAME = 'transformers'
 PACKAGES = ('numpy', 'torch', 'transformers', 'llguidance')
+PROBE_TOKENS = 64
 CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 64, 256
 INSTALL = "torch 'transformers>=5.6' llguidance"
 
@@ -134,7 +136,8 @@ class TransformersEngine:
             raise EngineError(f'{checkpoint.folder}: does not tell which token ends a turn')
         guides = GuideMaker(prompt.tokenizer, model.logits, sorted(end_tokens))
         progress(0.5, 'reading the prompt')
-        reads_on = model.reads_on(opening[:64])
+        asked = replace(warm, messages=(*warm.messages, Message('user', 'Ready?')))
+        reads_on = model.reads_on(prompt.tokens(asked)[:PROBE_TOKENS])
         state = model.begin()
         batch_tokens = self._batch_tokens or (
             CPU_BATCH_TOKENS if model.device.type == 'cpu' else GPU_BATCH_TOKENS
@@ -296,5 +299,5 @@ def pieces(tokens: list[int], start: int, step: int, reads_on: bool) -> list[lis
     """
     if reads_on:
         return [tokens[at : at + step] for at in range(start, len(tokens), step)]
-    first = [] if start else [tokens[:step]]
+    first = [] if start or not tokens else [tokens[:step]]
     return first + [[token] for token in tokens[start or step :]]

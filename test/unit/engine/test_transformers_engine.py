@@ -319,6 +319,24 @@ def test_the_opening_ends_where_a_tokenizer_always_cuts(talking: TransformersEng
     assert loaded.prompt.text([loaded.opening[-1]]) == '<|im_start|>'
 
 
+@pytest.mark.parametrize('forgets', [False, True])
+def test_prompts_that_begin_with_nothing_alike(
+    damaged: Path, forgets: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (damaged / 'chat_template.jinja').write_text(
+        '{{ messages[-1].content }}<|im_end|><tool_call><function=<parameter='
+    )
+    if forgets:
+        monkeypatch.setattr(TorchModel, 'reads_on', lambda *_args: False)
+    engine = TransformersEngine(str(damaged), CONTEXT)
+    engine.open(ChatRequest(()), ignored)
+    assert engine._loaded is not None
+    assert engine._loaded.opening == ()
+    assert engine._loaded.reads_on is not forgets
+    assert usage(cut_short(engine, asked('go', max_tokens=1))).cached_tokens == 0
+    engine.close()
+
+
 def test_what_is_kept_of_the_opening_stays_as_it_is(talking: TransformersEngine) -> None:
     loaded = talking._loaded
     assert loaded is not None
@@ -369,6 +387,7 @@ def test_a_release_that_begins_anew_is_given_single_tokens(
     ],
 )
 def test_how_a_prompt_is_cut(start: int, reads_on: bool, expected: list[str]) -> None:
+    assert pieces([], 0, 3, reads_on) == []
     cut = pieces(list(map(ord, 'abcdefg')), start, 3, reads_on)
     assert [''.join(map(chr, piece)) for piece in cut] == expected
 
