@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from nemotron_msgs.action import ExecuteCommand
+from nemotron_msgs.msg import Confirmations as ConfirmationsMsg
 from nemotron_msgs.msg import EngineStatus, ToolManifest
 from nemotron_msgs.msg import Event as EventMsg
-from nemotron_msgs.srv import CallTool, CancelCall, ListTools
+from nemotron_msgs.srv import CallTool, CancelCall, Confirm, ListTools
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import ReentrantCallbackGroup
@@ -28,7 +29,10 @@ from nemotron_ros.bridge.account import (
     tool_messages,
 )
 from nemotron_ros.bridge.check import check
+from nemotron_ros.bridge.conditions import ConditionChecker
+from nemotron_ros.bridge.confirming import open_questions, take_answer
 from nemotron_ros.bridge.direct_calls import DirectCalls
+from nemotron_ros.bridge.estop import EStopWatch
 from nemotron_ros.bridge.executor import RosExecutor
 from nemotron_ros.bridge.qos import EVENTS
 from nemotron_ros.bridge.waiting import until_true
@@ -43,8 +47,10 @@ from nemotron_ros.engine.model_files import load_catalogue
 from nemotron_ros.engine.protocol import Engine, EngineError, EngineState, ModelInfo
 from nemotron_ros.events import CommandStatus, Event, Outcome
 from nemotron_ros.spinning import in_thread, serve
+from nemotron_ros.tools.confirmation import Confirmations, Question
 from nemotron_ros.tools.dispatch import Dispatcher
 from nemotron_ros.tools.guard import Guard
+from nemotron_ros.tools.latches import Latches
 from nemotron_ros.tools.model import ToolFile
 from nemotron_ros.tools.result import Status, ToolResult
 from nemotron_ros.tools.tool_file import ToolFileError, load
@@ -82,11 +88,16 @@ class NemotronNode(LifecycleNode):
         self._executor_for_tools: RosExecutor | None = None
         self._dispatcher: Dispatcher | None = None
         self._agent: Agent | None = None
+        self._estop: EStopWatch | None = None
+        self._latches = Latches()  # a stop outlives the tool file
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._engine_status = self.create_publisher(EngineStatus, '~/engine_status', latched)
         self._manifest = self.create_publisher(ToolManifest, '~/tools', latched)
         self._events = self.create_publisher(EventMsg, '~/events', EVENTS)
         self._direct = DirectCalls(self._tell)
+        self._questions = self.create_publisher(ConfirmationsMsg, '~/confirmations', latched)
+        self._confirmations = Confirmations(self._tell_questions)
+        self._tell_questions(())
         self._action = ActionServer(
             self,
             ExecuteCommand,
@@ -102,6 +113,7 @@ class NemotronNode(LifecycleNode):
             (ListTools, '~/list_tools', self._list_tools),
             (CallTool, '~/call_tool', self._call_tool),
             (CancelCall, '~/cancel_call', self._cancel_call),
+            (Confirm, '~/confirm', self._confirm),
             (Trigger, '~/stop', self._stop),
             (Trigger, '~/clear_stop', self._clear_stop),
         ):
@@ -128,9 +140,13 @@ class NemotronNode(LifecycleNode):
             self._model = ModelInfo(settings.engine, settings.model, 0)
             self._engine = make_engine(settings, catalogue, self._tell_engine)
             self._executor_for_tools = RosExecutor(self, self._tools)
-            self._dispatcher = Dispatcher(
-                self._tools, Guard(self._tools), self._executor_for_tools
+            guard = Guard(
+                self._tools,
+                unmet=ConditionChecker(self._executor_for_tools.clients, self._tools.tables),
+                confirmations=self._confirmations,
+                latches=self._latches,
             )
+            self._dispatcher = Dispatcher(self._tools, guard, self._executor_for_tools)
             self._agent = Agent(
                 self._engine,
                 self._tools,
@@ -143,6 +159,9 @@ class NemotronNode(LifecycleNode):
                     wanted.max_command_chars,
                 ),
                 Sampling(wanted.temperature, wanted.seed, wanted.thinking, wanted.bound_thinking),
+            )
+            self._estop = EStopWatch(
+                self._executor_for_tools.clients.tool_node, self._tools.estop, self._stop_for
             )
             model = self._engine.open(self._agent.warm_request(), self._tell_loading)
         except (ToolFileError, EngineError, OSError) as error:
@@ -231,12 +250,14 @@ class NemotronNode(LifecycleNode):
         self._is_open = False
         if self._engine is not None:
             self._engine.close()
+        if self._estop is not None:
+            self._estop.close()
         if self._executor_for_tools is not None:
             self._executor_for_tools.close()
         if self._tools is not None:
             self._manifest.publish(manifest_message(None, self.get_clock().now().to_msg()))
         self._engine = self._tools = self._executor_for_tools = None
-        self._dispatcher = self._agent = None
+        self._dispatcher = self._agent = self._estop = None
 
     # Goals
 
@@ -379,9 +400,13 @@ class NemotronNode(LifecycleNode):
         response.found = self._direct.cancel(request.id)
         return response
 
+    def _confirm(self, request: Confirm.Request, response: Confirm.Response) -> Confirm.Response:
+        return take_answer(self._confirmations, request, response)
+
     async def _stop(
         self, request: Trigger.Request, response: Trigger.Response
     ) -> Trigger.Response:
+        self._latches.latch('stop')  # also while there is no agent yet
         agent = self._agent
         response.success = agent is None or await in_thread(self, agent.stop)
         response.message = (
@@ -391,15 +416,37 @@ class NemotronNode(LifecycleNode):
         )
         return response
 
+    def _stop_for(self, reason: str) -> None:
+        """Stop, told by no person: the e-stop's topic or a heartbeat."""
+        self._latches.latch(reason)
+        self.get_logger().error(f'stopped: {reason}')
+        agent = self._agent
+        if agent is not None and not agent.stop_for(reason):
+            self.get_logger().error('not everything was seen to end')
+
     def _clear_stop(
         self, request: Trigger.Request, response: Trigger.Response
     ) -> Trigger.Response:
-        if self._agent is not None:
-            self._agent.resume()
-        response.success = True
+        still = self._estop.active if self._estop is not None else ''
+        if not still:
+            self._latches.clear()
+            if not self._active:
+                self._latches.latch(INACTIVE)
+            # It may have tripped in between, and its latch been cleared with the others.
+            still = self._estop.active if self._estop is not None else ''
+            if still:
+                self._latches.latch(still)
+        response.success = not still
+        response.message = f'{still} still says stop; release it first' if still else ''
         return response
 
     # Help
+
+    def _tell_questions(self, questions: tuple[Question, ...]) -> None:
+        try:
+            self._questions.publish(open_questions(questions))
+        except RuntimeError as error:  # unheard, it is not answered, and that means no
+            self.get_logger().error(f'question not told: {error}')
 
     def _tell(self, event: Event) -> EventMsg:
         """Publish an event; return its message."""

@@ -27,8 +27,9 @@ def result_message(result: ToolResult) -> ToolResultMsg:
         status=int(result.status),
         value='' if result.value is None else _json(result.value),
         error=result.error,
-        start_time=_time(result.start_time_s),
+        start_time=time_message(result.start_time_s),
         duration_s=float(result.duration_s),
+        confirmed_by=result.confirmed_by,
     )
 
 
@@ -128,6 +129,7 @@ def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _time(seconds: float) -> Time:
+def time_message(seconds: float) -> Time:
+    """Return wall-clock seconds as a message."""
     whole = int(seconds)
     return Time(sec=whole, nanosec=int((seconds - whole) * 1e9))

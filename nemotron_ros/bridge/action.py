@@ -11,6 +11,7 @@ from action_msgs.msg import GoalStatus
 from nemotron_ros.bridge.clients import Clients
 from nemotron_ros.bridge.convert import to_message
 from nemotron_ros.bridge.interfaces import load_action
+from nemotron_ros.bridge.motion_limits import check_motion
 from nemotron_ros.bridge.values import fields_of, plain
 from nemotron_ros.bridge.waiting import DISCOVERY_S, POLL_S, until_done, until_true
 from nemotron_ros.cancel import CancelToken, Cause
@@ -34,6 +35,7 @@ def send_goal(
     """Send a goal and wait for its terminal state; a timeout cancels it first."""
     action_class: Any = load_action(binding.type)
     goal = to_message(action_class.Goal, evaluate(binding.goal, variables), binding.name)
+    check_motion(goal, clients.limits, binding.name)
     client = clients.action(binding.name, binding.type)
     budget = cancel.child(binding.timeout_s)
     if not until_true(client.server_is_ready, DISCOVERY_S, budget):

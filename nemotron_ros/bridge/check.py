@@ -12,19 +12,21 @@ from nemotron_ros.bridge.interfaces import (
     load_service,
 )
 from nemotron_ros.bridge.mapping import check_mapping
+from nemotron_ros.bridge.rule_check import limit_problems, type_problems
 from nemotron_ros.tools.model import CallService, Publish, Read, Send, Tool, ToolFile
 
 
 def check(tool_file: ToolFile) -> list[str]:
-    """Return every type that is not there and every field that a mapping gets wrong.
+    """Return every type that is not there, every field that a mapping gets wrong, and, if there
+    is none of these, everything known to be over the limits.
 
     Each line begins with the file, the line and the path of the field at fault.
     """
-    return [
-        f'{tool_file.place(problem.partition(": ")[0])}: {problem}'
-        for tool in (*tool_file.tools.values(), *tool_file.disabled.values())
-        for problem in _problems(tool)
-    ]
+    tools = (*tool_file.tools.values(), *tool_file.disabled.values())
+    problems = [*type_problems(tool_file), *(p for tool in tools for p in _problems(tool))]
+    if not problems:  # only what has its types and fields can be held against the limits
+        problems = [problem for tool in tools for problem in limit_problems(tool, tool_file)]
+    return [f'{tool_file.place(problem.partition(": ")[0])}: {problem}' for problem in problems]
 
 
 def _problems(tool: Tool) -> Iterator[str]:

@@ -14,6 +14,7 @@ from nemotron_ros.bridge.interfaces import load_action, load_message, load_servi
 from nemotron_ros.bridge.latest import LatestMessage
 from nemotron_ros.bridge.qos import for_publisher
 from nemotron_ros.bridge.tool_node import ToolNode
+from nemotron_ros.tools.limits import MotionLimits
 
 T = TypeVar('T')
 
@@ -22,15 +23,23 @@ class Clients:
     """Publishers, subscriptions, service and action clients of one node.
 
     They are kept by resolved name and type. Safe from any thread.
+
+    :param limits: what every message that goes out is held against.
     """
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, limits: MotionLimits | None = None) -> None:
+        self.limits = limits or MotionLimits()
         self._node = node
         self._group = ReentrantCallbackGroup()
         self._lock = threading.Lock()
         self._made: dict[tuple[str, str, str], Any] = {}
         self._closers: list[Callable[[], object]] = []
         self._tool_node = ToolNode(node)
+
+    @property
+    def tool_node(self) -> Node:
+        """The node that hears for the tools; it is spun."""
+        return self._tool_node.node
 
     def publisher(self, topic: str, type_name: str) -> Any:
         """Return a publisher whose QoS fits the subscribers that are there now."""

@@ -9,12 +9,13 @@ from rclpy.node import Node
 
 from nemotron_ros.bridge.action import send_goal
 from nemotron_ros.bridge.clients import Clients
+from nemotron_ros.bridge.fence import kept_inside, moves
 from nemotron_ros.bridge.halt import Halt
 from nemotron_ros.bridge.publish import publish
 from nemotron_ros.bridge.read import read
 from nemotron_ros.bridge.service import call_service
 from nemotron_ros.cancel import CancelToken
-from nemotron_ros.tools.model import CallService, Publish, Read, SendGoal, Tool, ToolFile
+from nemotron_ros.tools.model import Binding, CallService, Publish, Read, SendGoal, Tool, ToolFile
 from nemotron_ros.tools.result import ToolResult
 
 
@@ -22,7 +23,8 @@ class RosExecutor:
     """The tools' way to ROS. Runs in the goal's own thread and never spins."""
 
     def __init__(self, node: Node, tool_file: ToolFile) -> None:
-        self._clients = Clients(node)
+        self._clients = Clients(node, tool_file.limits)
+        self._fence = tool_file.limits.fence
         self._tables = dict(tool_file.tables)
         self._halt = Halt(self._clients, tool_file)
         # Early, so that the servers know them by the first call: an answer to a client that
@@ -40,9 +42,26 @@ class RosExecutor:
         cancel: CancelToken,
         progress: Callable[[object], None],
     ) -> ToolResult:
-        """Run one call whose arguments are complete and valid."""
+        """Run one call whose arguments are complete and valid.
+
+        :raise Denied: if what it would send is over a limit; then nothing was sent.
+        """
         variables = {**self._tables, **arguments}
-        binding = tool.binding
+
+        def run(token: CancelToken) -> ToolResult:
+            return self._run(tool.binding, variables, token, progress)
+
+        if self._fence is None or not moves(tool):
+            return run(cancel)
+        return kept_inside(self._clients, self._fence, run, cancel)
+
+    def _run(
+        self,
+        binding: Binding,
+        variables: Mapping[str, Any],
+        cancel: CancelToken,
+        progress: Callable[[object], None],
+    ) -> ToolResult:
         if isinstance(binding, Publish):
             return publish(self._clients, binding, variables, cancel, progress)
         if isinstance(binding, Read):
@@ -50,6 +69,11 @@ class RosExecutor:
         if isinstance(binding, CallService):
             return call_service(self._clients, binding, variables, cancel)
         return send_goal(self._clients, binding, variables, cancel, progress)
+
+    @property
+    def clients(self) -> Clients:
+        """What it speaks to ROS by."""
+        return self._clients
 
     def halt(self) -> None:
         """Send what ends motion, whoever began it."""

@@ -9,6 +9,7 @@ from typing import Any
 from nemotron_ros.bridge.clients import Clients
 from nemotron_ros.bridge.convert import to_message
 from nemotron_ros.bridge.interfaces import load_message
+from nemotron_ros.bridge.motion_limits import check_motion
 from nemotron_ros.bridge.waiting import DISCOVERY_S, until_true
 from nemotron_ros.cancel import CancelToken
 from nemotron_ros.tools.model import Send
@@ -28,6 +29,7 @@ class Sender:
         self._message = to_message(
             load_message(send.type), evaluate(send.message, variables), send.topic
         )
+        check_motion(self._message, clients.limits, send.topic)
         self._topic = send.topic
         self._publisher = clients.publisher(send.topic, send.type)
 

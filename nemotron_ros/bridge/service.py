@@ -8,6 +8,7 @@ from typing import Any
 from nemotron_ros.bridge.clients import Clients
 from nemotron_ros.bridge.convert import to_message
 from nemotron_ros.bridge.interfaces import load_service
+from nemotron_ros.bridge.motion_limits import check_motion
 from nemotron_ros.bridge.sender import NobodyListens, Sender
 from nemotron_ros.bridge.values import fields_of, plain
 from nemotron_ros.bridge.waiting import DISCOVERY_S, POLL_S, until_done, until_true
@@ -30,6 +31,7 @@ def call_service(
     """
     service_class: Any = load_service(binding.type)
     request = to_message(service_class.Request, evaluate(binding.request, variables), binding.name)
+    check_motion(request, clients.limits, binding.name)
     client = clients.service(binding.name, binding.type)
     closer = None if binding.then is None else Sender(clients, binding.then, variables)
     budget = cancel.child(binding.timeout_s)

@@ -13,6 +13,7 @@ from typing import Any
 from nemotron_ros.cancel import CancelToken
 from nemotron_ros.tools.conditions import Unmet
 from nemotron_ros.tools.confirmation import Confirmations, Question
+from nemotron_ros.tools.latches import Latches
 from nemotron_ros.tools.model import Rules, Tool, ToolFile
 
 WINDOW_S = 60.0
@@ -63,6 +64,7 @@ class Guard:
 
     :param unmet: checks preconditions; without it, tools that have some are refused.
     :param confirmations: asks the operator; without it, tools that need a yes are refused.
+    :param latches: the stops, where they outlive the guard.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Guard:
         clock: Callable[[], float] = time.monotonic,
         unmet: Unmet | None = None,
         confirmations: Confirmations | None = None,
+        latches: Latches | None = None,
     ) -> None:
         self._tools: Mapping[str, Tool] = dict(tool_file.tools)
         self._conditions = dict(tool_file.conditions)
@@ -78,7 +81,7 @@ class Guard:
         self._unmet = unmet
         self._confirmations = confirmations
         self._lock = threading.Lock()
-        self._latches: set[str] = set()
+        self._latches = latches or Latches()
         self._times: dict[str, deque[float]] = {name: deque() for name in self._tools}
         self._in_flight: Counter[str] = Counter()
         self._holders: dict[str, str] = {}
@@ -86,21 +89,15 @@ class Guard:
     @property
     def latched(self) -> str:
         """Why nothing may run; empty if calls may."""
-        with self._lock:
-            return ', '.join(sorted(self._latches))
+        return self._latches.told
 
     def latch(self, reason: str) -> None:
         """Let nothing run until :meth:`clear`."""
-        with self._lock:
-            self._latches.add(reason or 'stop')
+        self._latches.latch(reason)
 
     def clear(self, reason: str = '') -> None:
         """Take back what was latched for ``reason``, or everything; other latches stay."""
-        with self._lock:
-            if reason:
-                self._latches.discard(reason)
-            else:
-                self._latches.clear()
+        self._latches.clear(reason)
 
     @contextmanager
     def admit(self, request: Request) -> Iterator[str]:
@@ -165,8 +162,8 @@ class Guard:
         return rules
 
     def _check_latches(self) -> None:
-        if self._latches:
-            why = ', '.join(sorted(self._latches))
+        why = self._latches.told
+        if why:
             raise Denied('stop', f'a stop is latched ({why}); clear it first')
 
     def _check_in_flight(self, name: str, rules: Rules) -> None:
@@ -225,7 +222,6 @@ class Guard:
         return answer.who
 
     def _look_again(self, request: Request) -> None:
-        with self._lock:
-            self._check_latches()
+        self._check_latches()
         if request.cancel.ended:
             raise EndedAtGateError

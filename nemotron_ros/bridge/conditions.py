@@ -1,0 +1,50 @@
+"""Preconditions, held against what topics say now."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from nemotron_ros.bridge.clients import Clients
+from nemotron_ros.bridge.values import fields_of, plain
+from nemotron_ros.bridge.waiting import DISCOVERY_S
+from nemotron_ros.cancel import CancelToken
+from nemotron_ros.tools.conditions import Condition, TopicCondition, fault_of_value
+from nemotron_ros.tools.templates import TemplateError, evaluate
+
+
+class ConditionChecker:
+    """Tells why a condition does not hold; waits for a topic's first message alone."""
+
+    def __init__(self, clients: Clients, tables: Mapping[str, object]) -> None:
+        self._clients = clients
+        self._tables = dict(tables)
+
+    def __call__(self, condition: Condition, cancel: CancelToken) -> str:
+        """Return why a condition does not hold, or that it can't be told; empty if it holds."""
+        if not isinstance(condition, TopicCondition):
+            return 'transforms can not be looked up here'
+        latest = self._clients.latest(condition.topic, condition.type)
+        if not latest.connect(DISCOVERY_S, cancel):
+            return f'nobody publishes {condition.topic}'
+        sample = latest.newest() or latest.wait(0, DISCOVERY_S, cancel)
+        if sample is None:
+            return f'{condition.topic}: no message has come'
+        age_s = time.monotonic() - sample.received_s
+        if condition.max_age_s is not None and age_s > condition.max_age_s:
+            return (
+                f'the last message of {condition.topic} is {age_s:.1f} s old; '
+                f'one no older than {condition.max_age_s:g} s is needed'
+            )
+        if condition.value is None:
+            return ''
+        try:
+            value = plain(evaluate(condition.value, self._seen(sample.message)))
+        except TemplateError as error:
+            return str(error)
+        fault = fault_of_value(condition, value)
+        return f'{condition.topic}: {fault}' if fault else ''
+
+    def _seen(self, message: Any) -> dict[str, Any]:
+        return {**fields_of(message), **self._tables}
