@@ -57,6 +57,8 @@ _ROS_FLOAT32_BOUND = 3.402823466e38
 
 _Read = Callable[[Any, bool], Any]
 """Turns a JSON value into what ROS keeps; the flag says whether non-finite numbers may pass."""
+_Fill = Callable[[Any, Any, bool], None]
+"""Puts a JSON value into one field of a message."""
 _Write = Callable[[Any], object]
 
 
@@ -170,28 +172,59 @@ def _reader(kind: Kind) -> _Read:
     return functools.partial(_read_items, kind)
 
 
-@functools.cache
-def _readers(message_class: Any) -> Mapping[str, _Read]:
-    return {name: _reader(kind) for name, kind in kinds_of(message_class).items()}
-
-
 def _read_message(message_class: Any, data: Any, nonfinite: bool) -> Any:
+    message = message_class()
+    _fill(message_class, message, data, nonfinite)
+    return message
+
+
+def _fill(message_class: Any, message: Any, data: Any, nonfinite: bool) -> None:
     if not isinstance(data, Mapping):
         raise _Refused(
             f'expected the fields of {type_name(message_class)} by name, got {shown(data)}'
         )
-    readers = _readers(message_class)
-    message = message_class()
+    fillers = _fillers(message_class)
     for name, value in data.items():
         try:
-            read = readers.get(name)
-            if read is None:
+            fill = fillers.get(name)
+            if fill is None:
                 raise _Refused(unknown_field(message_class, name))
-            _assign(message, name, read(value, nonfinite))
+            fill(message, value, nonfinite)
         except _Refused as refused:
             refused.steps.append(str(name))
             raise
-    return message
+
+
+@functools.cache
+def _fillers(message_class: Any) -> Mapping[str, _Fill]:
+    return {
+        name: _filler(message_class, name, kind) for name, kind in kinds_of(message_class).items()
+    }
+
+
+def _filler(message_class: Any, name: str, kind: Kind) -> _Fill:
+    if isinstance(kind, Nested):
+        # A message comes with its parts made: to fill them in costs half of making new ones.
+        part_class = kind.message_class
+
+        def fill_part(message: Any, value: Any, nonfinite: bool) -> None:
+            _fill(part_class, getattr(message, name), value, nonfinite)
+
+        return fill_part
+    read = _reader(kind)
+    if isinstance(kind, Many) and f'_{name}' in message_class.__slots__:
+        # What is read is an array of the message's own; its property would copy it once more.
+        slot = f'_{name}'
+
+        def fill_slot(message: Any, value: Any, nonfinite: bool) -> None:
+            setattr(message, slot, read(value, nonfinite))
+
+        return fill_slot
+
+    def fill_field(message: Any, value: Any, nonfinite: bool) -> None:
+        _assign(message, name, read(value, nonfinite))
+
+    return fill_field
 
 
 def _assign(message: Any, name: str, value: Any) -> None:
@@ -290,20 +323,30 @@ def _read_octets(kind: Many, value: Any, nonfinite: bool) -> Any:
     elif isinstance(value, (bytes, bytearray, memoryview)):
         octets = bytes(value)
     elif isinstance(value, (list, tuple, array.array, np.ndarray)):
-        octets = _vector(kind, _OCTET, value, nonfinite).tobytes()
+        octets = _read_numbers(kind, _OCTET, value, nonfinite)
+        if isinstance(kind.of, Integer):
+            return octets
     else:
         raise _Refused(f'expected base64 or an array of integers, got {shown(value)}')
     _check_size(kind, len(octets), 'bytes')
     if isinstance(kind.of, Byte):
-        return [octets[i : i + 1] for i in range(len(octets))]
+        return [bytes((octet,)) for octet in octets]
     if kind.fixed:
         return np.frombuffer(octets, np.uint8).copy()
     return array.array('B', octets)
 
 
 def _read_numbers(kind: Many, of: Integer | Float, value: Any, nonfinite: bool) -> Any:
-    vector = _vector(kind, of, value, nonfinite)
-    return vector if kind.fixed else array.array(_TYPECODES[of.dtype], vector.tobytes())
+    """Return the numbers as ROS keeps them, in an array that nobody else holds."""
+    _check_array(kind, value)
+    if isinstance(value, (list, tuple)):
+        numbers = _of_list(of, value)
+    else:
+        numbers = _of_array(of, value, nonfinite)
+    if numbers is None:
+        # Something is wrong, or needs a closer look: one item at a time tells which.
+        numbers = array.array(_TYPECODES[of.dtype], _each(_reader(of), value, nonfinite))
+    return np.array(numbers) if kind.fixed else numbers
 
 
 def _read_items(kind: Many, value: Any, nonfinite: bool) -> list[Any]:
@@ -311,49 +354,59 @@ def _read_items(kind: Many, value: Any, nonfinite: bool) -> list[Any]:
     return _each(_reader(kind.of), value, nonfinite)
 
 
-def _vector(kind: Many, of: Integer | Float, value: Any, nonfinite: bool) -> Any:
-    """Return the numbers as a numpy array of their type, one that nobody else holds."""
-    _check_array(kind, value)
-    vector = _fast_vector(of, value, nonfinite)
-    if vector is None:
-        # Something is wrong, or needs a closer look: one item at a time tells which.
-        vector = np.array(_each(_reader(of), value, nonfinite), dtype=of.dtype)
-    return vector
-
-
-def _fast_vector(of: Integer | Float, value: Any, nonfinite: bool) -> Any:
-    """Return the checked numbers, or None unless all are plain numbers that fit."""
+def _of_list(of: Integer | Float, values: Any) -> Any:
+    """Return the numbers; None unless all are plain, finite and within the type's range."""
+    kinds = set(map(type, values))
+    if not kinds <= ({int} if isinstance(of, Integer) else {int, float}):
+        return None
     try:
-        if isinstance(value, (np.ndarray, array.array)):
-            given = np.asarray(value)
-        elif isinstance(of, Integer):
-            if not set(map(type, value)) <= {int}:
-                return None
-            return np.array(array.array(_TYPECODES[of.dtype], value))
-        else:
-            if not set(map(type, value)) <= {int, float}:
-                return None
-            given = np.array(value, dtype=np.float64)
-    except (OverflowError, ValueError):  # out of range, or an array.array of characters
+        numbers = array.array(_TYPECODES[of.dtype], values)
+    except OverflowError:
         return None
-    if given.dtype.kind not in 'iuf' or not _fits(of, given, nonfinite):
+    if isinstance(of, Float):
+        # A sum is finite only if every summand is.
+        if not math.isfinite(sum(numbers)):
+            return None
+        if of.dtype == 'float32' and values and not _within(of, min(values), max(values)):
+            return None
+    return numbers
+
+
+def _of_array(of: Integer | Float, values: Any, nonfinite: bool) -> Any:
+    """Return a copy of a numpy array or ``array.array``; None unless all numbers fit."""
+    try:
+        given = np.asarray(values)
+    except ValueError:  # an array.array of characters
         return None
-    return given.astype(of.dtype)
+    if given.dtype.kind not in 'iuf':
+        return None
+    whole = given.dtype == of.dtype and (isinstance(of, Integer) or _finite(given))
+    if not whole and not _fits(of, given, nonfinite):
+        return None
+    numbers = array.array(_TYPECODES[of.dtype])
+    numbers.frombytes(np.ascontiguousarray(given, of.dtype).view(np.uint8).data)
+    return numbers
+
+
+def _finite(given: Any) -> bool:
+    """Tell that all numbers are finite, in one pass; False also if they may just be large."""
+    with np.errstate(over='ignore', invalid='ignore'):
+        return math.isfinite(np.dot(given, given))
 
 
 def _fits(of: Integer | Float, given: Any, nonfinite: bool) -> bool:
-    low: float
-    high: float
-    if isinstance(of, Integer):
-        low, high = of.low, of.high
-        if given.dtype.kind == 'f' and not np.array_equal(given, np.trunc(given)):
+    if given.dtype.kind == 'f':
+        if isinstance(of, Integer) and not np.array_equal(given, np.trunc(given)):
             return False
-    else:
-        low, high = -of.limit, of.limit
-        if nonfinite and given.dtype.kind == 'f':
+        if nonfinite and isinstance(of, Float):
             given = given[np.isfinite(given)]
-    # Python compares integers and floats exactly; NaN compares false.
-    return given.size == 0 or bool(low <= given.min().item() and given.max().item() <= high)
+    return given.size == 0 or _within(of, given.min().item(), given.max().item())
+
+
+def _within(of: Integer | Float, least: float, most: float) -> bool:
+    """Compare exactly, as Python does even integers with floats; NaN is not within."""
+    low, high = (of.low, of.high) if isinstance(of, Integer) else (-of.limit, of.limit)
+    return low <= least and most <= high
 
 
 def _each(read: _Read, values: Any, nonfinite: bool) -> list[Any]:
@@ -424,13 +477,15 @@ def _write_bytes(values: Any) -> str:
 
 
 def _write_octets(values: Any) -> str:
-    return base64.b64encode(bytes(values)).decode()
+    return base64.b64encode(values).decode()
 
 
 def _write_numbers(of: Integer | Float, values: Any) -> list[float | str]:
-    vector = np.asarray(values, dtype=of.dtype)
-    numbers: list[float | str] = vector.tolist()
-    if isinstance(of, Float):
-        for index in np.flatnonzero(~np.isfinite(vector)):
-            numbers[index] = _spelled(vector[index])
+    held = (
+        values if isinstance(values, (array.array, np.ndarray)) else np.asarray(values, of.dtype)
+    )
+    numbers: list[float | str] = held.tolist()
+    # A sum is finite only if every summand is.
+    if isinstance(of, Float) and not math.isfinite(sum(numbers)):  # type: ignore[arg-type]
+        return [_write_float(number) for number in numbers]
     return numbers

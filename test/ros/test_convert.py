@@ -409,6 +409,41 @@ def test_any_form_of_numbers_gives_the_same_array(values: list[float]) -> None:
     assert all(ros_types.same(other, first) for other in rest)
 
 
+@pytest.mark.parametrize('form', [list, tuple, np.array])
+def test_numbers_at_the_edge_of_their_type_are_told_apart(form: Any) -> None:
+    just_above = float(np.nextafter(np.float64(FLOAT32_MAX), np.inf))
+    assert refused(LaserScan, {'ranges': form([0.0, just_above])}) == (
+        f'ranges[1]: {FLOAT32}, got {just_above!r}'
+    )
+    assert refused(LaserScan, {'range_max': just_above}).startswith('range_max: expected')
+    largest = [1.7e308, 1.7e308, -1.7e308]
+    made = to_message(Float64MultiArray, {'data': form(largest)})
+    assert made.data == array.array('d', largest)
+    assert to_json(made)['data'] == largest
+
+
+@pytest.mark.filterwarnings('error')
+def test_large_numbers_in_numpy_arrays_fit_without_a_warning() -> None:
+    large = np.full(1000, 3e38, np.float32)
+    assert to_message(LaserScan, {'ranges': large}).ranges == array.array('f', large.tolist())
+    large[-1] = np.inf
+    assert refused(LaserScan, {'ranges': large}) == f'ranges[999]: {FLOAT32}, got inf'
+
+
+@pytest.mark.parametrize(
+    'values', [np.zeros((0,)), np.zeros(6)[::2], np.zeros(3, '>f8')], ids=repr
+)
+def test_numpy_arrays_of_any_layout_go_in(values: Any) -> None:
+    made = to_message(Float64MultiArray, {'data': values})
+    assert made.data == array.array('d', values.tolist())
+
+
+def test_messages_share_no_part() -> None:
+    one, other = (to_message(PoseStamped, {'pose': {'position': {'x': x}}}) for x in (1, 2))
+    assert (one.pose.position.x, other.pose.position.x) == (1.0, 2.0)
+    assert PoseStamped().pose.position.x == 0.0
+
+
 def test_a_message_keeps_nothing_of_what_it_was_made_from() -> None:
     covariance = np.zeros(36)
     data = array.array('d', [1.0])
