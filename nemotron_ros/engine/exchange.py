@@ -61,10 +61,6 @@ class _End:
     """The server's ``[DONE]``."""
 
 
-class _Alive:
-    """Bytes came, though perhaps no whole chunk."""
-
-
 def chunks(
     client: httpx.Client, route: str, body: Mapping[str, Any], cancel: CancelToken, bounds: Bounds
 ) -> Generator[dict[str, Any], None, None]:
@@ -80,21 +76,18 @@ def chunks(
     exchange = _Exchange(client, route, bounds, body)
     forget = cancel.on_cancel(exchange.hang_up)
     exchange.start()
-    heard_s = time.monotonic()
     try:
         while True:
-            idle_left_s = heard_s + bounds.idle_s - time.monotonic()
+            idle_left_s = exchange.heard_s + bounds.idle_s - time.monotonic()
             item = exchange.next(min(cancel.remaining_s(), idle_left_s))
             if cancel.ended or isinstance(item, _End):
                 return
             if isinstance(item, Exception):
                 raise item
-            if item is None and time.monotonic() - heard_s >= bounds.idle_s:
+            if item is None and time.monotonic() - exchange.heard_s >= bounds.idle_s:
                 raise EngineError(f'the server was silent for {bounds.idle_s:g} s')
-            if isinstance(item, dict):
-                yield item
             if item is not None:
-                heard_s = time.monotonic()
+                yield item
     finally:
         forget()
         exchange.hang_up()
@@ -139,6 +132,8 @@ class _Exchange:
         self._hung_up = threading.Event()
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
+        self.heard_s = time.monotonic()
+        """When the last byte came."""
 
     def start(self) -> None:
         """Send the request."""
@@ -207,13 +202,13 @@ class _Exchange:
             raise EngineError('the server left its answer without an end')
 
     def _heard(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
-        """Pass the bytes on; tell that they came, and that they are too many."""
+        """Pass the bytes on; note when they came, and tell if they are too many."""
         received = 0
         for piece in pieces:
             received += len(piece)
             if received > self._bounds.max_bytes:
                 raise EngineError(f'the server sent more than {self._bounds.max_bytes} bytes')
-            self._items.put(_Alive())
+            self.heard_s = time.monotonic()
             yield piece
 
     def _note_connection(self, event: str, info: Mapping[str, Any]) -> None:
