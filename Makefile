@@ -23,7 +23,7 @@ setup:
 	@boot=$$(command -v python3 || command -v "$$PYTHON") || { \
 	    echo 'python3 is missing: sudo apt-get install python3 python3-venv python3-dev' >&2; \
 	    exit 1; \
-	}; "$$boot" scripts/bootstrap.py
+	}; "$$boot" scripts/bootstrap.py $(SETUP)
 
 demo: setup
 	@$(IN_ENV) python -m nemotron_ros.cli demo $(if $(MODEL),--model "$(MODEL)")
@@ -33,6 +33,7 @@ lint: setup
 	@$(IN_ENV) ruff format --check --quiet .
 	@$(IN_ENV) mypy --strict nemotron_ros
 
+test: SETUP := --tests
 test: lint
 	@$(IN_ENV) python -m pytest -rs
 

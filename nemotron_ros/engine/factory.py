@@ -69,7 +69,9 @@ def make_engine(
     if settings.engine == 'transformers':
         from nemotron_ros.engine.transformers_engine import TransformersEngine
 
-        return TransformersEngine(settings.model, settings.context_tokens)
+        return TransformersEngine(
+            settings.model, settings.context_tokens, threads=settings.threads
+        )
     if settings.engine == 'tensorrt_llm':
         from nemotron_ros.engine.tensorrt_llm_engine import TensorRtLlmEngine
 
