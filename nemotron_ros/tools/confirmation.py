@@ -93,7 +93,7 @@ class Confirmations:
         The first answer counts.
         """
         if not who.strip():
-            return 'who: is empty; say who answers'
+            return 'who: is empty; say who answers (--who NAME)'
         with self._changed:
             if question_id not in self._open or question_id in self._answers:
                 return f'id: there is no open question {question_id!r}; it may be too late for it'

@@ -63,9 +63,10 @@ def fault_of_polygon(corners: Sequence[Corner]) -> str:
     if len(corners) < 3:
         return f'expected at least 3 corners, got {len(corners)}'
     sides = list(_sides(corners))
-    for i, (a, b) in enumerate(sides):
+    for a, b in sides:
         if a == b:
             return f'the corner {a} stands twice in a row'
+    for i, (a, b) in enumerate(sides):
         for j in range(i + 1, len(sides)):
             c, d = sides[j]
             if j == i + 1 or (i == 0 and j == len(sides) - 1):

@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from recorder import ROBOT
 
-from nemotron_ros.tools.guard import WINDOW_S, Denied, Guard, Request
+from nemotron_ros.cancel import CancelToken, Cause
+from nemotron_ros.tools.conditions import Condition
+from nemotron_ros.tools.confirmation import Confirmations, Question
+from nemotron_ros.tools.guard import (
+    MAX_IN_FLIGHT,
+    WINDOW_S,
+    Denied,
+    EndedAtGateError,
+    Guard,
+    Request,
+)
+from nemotron_ros.tools.tool_file import load
 
 ALL = frozenset(ROBOT.tools)
 
@@ -205,3 +221,206 @@ def test_many_threads_get_one_group_and_no_more_than_the_rate() -> None:
     assert said.count('') == 2
     assert len(said) == 400
     assert ask(guard, 'drive') == ''
+
+
+# Quotas, calls in flight, preconditions, confirmation
+
+
+GUARDED = """
+robot: guarded
+conditions:
+  charged: {topic: battery, type: sensor_msgs/msg/BatteryState, value: "{{ percentage }}",
+            minimum: 0.2, max_age_s: 5}
+  upright: {topic: tilt, type: std_msgs/msg/Bool, value: "{{ not data }}"}
+tools:
+  push:
+    description: Push.
+    topic: {name: push, type: std_msgs/msg/Empty}
+    guard: {max_per_command: 2, max_in_flight: 1, max_per_minute: 4}
+  climb:
+    description: Climb.
+    topic: {name: climb, type: std_msgs/msg/Empty}
+    guard: {requires: [charged, upright], max_per_minute: 1, max_per_command: 1, exclusive: motion}
+  open:
+    description: Open the door.
+    parameters: {wide: {type: boolean}}
+    topic: {name: door, type: std_msgs/msg/Empty}
+    guard: {confirm: true, confirm_within_s: 5, exclusive: motion, max_per_minute: 3}
+  cross:
+    description: Cross.
+    topic: {name: cross, type: std_msgs/msg/Empty}
+    guard: {confirm: true, requires: [charged]}
+"""
+
+
+class Site:
+    """A guard with a robot whose conditions, and an operator whose answers, the test says."""
+
+    def __init__(self, path: Path) -> None:
+        path.write_text(GUARDED)
+        self.file = load(path)
+        self.all = frozenset(self.file.tools)
+        self.unmet: dict[str, str] = {}
+        self.checked: list[str] = []
+        self.said: bool | None = True
+        self.asked: list[Question] = []
+        self.meanwhile: Callable[[], object] = lambda: None
+        self.confirmations = Confirmations(self._take)
+        self.guard = Guard(self.file, unmet=self._look, confirmations=self.confirmations)
+
+    def _look(self, condition: Condition, cancel: CancelToken) -> str:
+        self.checked.append(condition.name)
+        return self.unmet.get(condition.name, '')
+
+    def _take(self, questions: tuple[Question, ...]) -> None:
+        new = [question for question in questions if question not in self.asked]
+        self.asked += new
+        for question in new:
+            threading.Thread(target=self._answer, args=(question,), daemon=True).start()
+
+    def _answer(self, question: Question) -> None:
+        self.meanwhile()
+        if self.said is not None:
+            self.confirmations.answer(question.id, self.said, 'Ann')
+
+    def ask(self, name: str, **fields: object) -> tuple[str, str]:
+        """The rule that refuses, and why; nothing, and who confirmed, if it is let through."""
+        request = Request(name, self.all, **fields)
+        try:
+            with self.guard.admit(request) as who:
+                return '', who
+        except Denied as denied:
+            return denied.rule, str(denied)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path / 'tools.yaml')
+
+
+def test_a_command_has_a_quota_of_its_own(site: Site) -> None:
+    tally: Counter[str] = Counter()
+    answers = [site.ask('push', tally=tally)[0] for _ in range(3)]
+    assert answers == ['', '', 'quota']
+    assert site.ask('push', tally=Counter())[0] == ''
+
+
+def test_what_is_in_flight_is_bounded(site: Site) -> None:
+    with site.guard.admit(Request('push', site.all)):
+        assert site.ask('push')[0] == 'in_flight'
+        assert site.ask('push', dry_run=True)[0] == 'in_flight'
+    assert site.ask('push')[0] == ''
+
+
+def test_all_that_is_in_flight_is_bounded() -> None:
+    guard = Guard(ROBOT)
+    with ExitStack() as stack:
+        for _ in range(MAX_IN_FLIGHT):
+            stack.enter_context(guard.admit(Request('get_battery', ALL)))
+        assert ask(guard, 'drive') == 'in_flight'
+    assert ask(guard, 'drive') == ''
+
+
+def test_each_condition_must_hold(site: Site) -> None:
+    site.unmet = {'upright': 'is False, and must be True'}
+    assert site.ask('climb') == ('requires', 'upright: is False, and must be True')
+    assert site.checked == ['charged', 'upright']
+    site.unmet = {}
+    assert site.ask('climb')[0] == ''  # what was refused had used up no rate, quota or group
+    assert site.ask('climb')[0] == 'rate'
+
+
+def test_conditions_are_asked_after_what_is_known_at_once(site: Site) -> None:
+    site.guard.latch('fire')
+    assert site.ask('climb')[0] == 'stop'
+    assert site.checked == []
+
+
+def test_conditions_that_nobody_can_check_do_not_hold(site: Site) -> None:
+    site.guard = Guard(site.file, confirmations=site.confirmations)
+    assert site.ask('climb') == ('requires', 'charged: can not be checked here')
+
+
+def test_a_check_that_raises_lets_nothing_through(site: Site) -> None:
+    def broken(condition: Condition, cancel: CancelToken) -> str:
+        raise RuntimeError('no wire')
+
+    site.guard = Guard(site.file, unmet=broken)
+    for _ in range(2):
+        with pytest.raises(RuntimeError), site.guard.admit(Request('climb', site.all)):
+            pytest.fail('was let through')
+
+
+def test_yes_lets_it_run_and_is_kept(site: Site) -> None:
+    assert site.ask('open', arguments={'wide': True}) == ('', 'Ann')
+    assert [(q.tool, q.arguments) for q in site.asked] == [('open', {'wide': True})]
+
+
+def test_no_does_not(site: Site) -> None:
+    site.said = False
+    assert site.ask('open') == ('confirmation', 'Ann said no')
+
+
+def test_no_answer_means_no(site: Site) -> None:
+    site.said = None
+    tool = site.file.tools['open']
+    soon = replace(tool, rules=replace(tool.rules, confirm_within_s=0.02))
+    site.guard = Guard(replace(site.file, tools={'open': soon}), confirmations=site.confirmations)
+    assert site.ask('open') == ('confirmation', 'nobody said yes within 0.02 s')
+
+
+def test_nobody_to_ask_means_no(site: Site) -> None:
+    site.guard = Guard(site.file)
+    assert site.ask('open')[0] == 'confirmation'
+
+
+def test_an_operator_is_asked_no_more_often_than_the_tool_may_run(site: Site) -> None:
+    site.said = False
+    assert [site.ask('open')[0] for _ in range(5)] == ['confirmation'] * 3 + ['rate'] * 2
+    assert len(site.asked) == 3
+
+
+def test_a_dry_run_asks_nobody(site: Site) -> None:
+    assert site.ask('open', dry_run=True) == ('', '')
+    assert site.asked == []
+
+
+def test_what_waits_for_a_yes_holds_its_place(site: Site) -> None:
+    seen = []
+    site.meanwhile = lambda: seen.append(site.ask('climb')[0])
+    assert site.ask('open') == ('', 'Ann')
+    assert seen == ['exclusive']
+
+
+def test_a_stop_while_it_waits_is_not_overruled_by_a_yes(site: Site) -> None:
+    site.meanwhile = lambda: site.guard.latch('fire')
+    assert site.ask('open')[0] == 'stop'
+
+
+def test_conditions_must_hold_after_the_wait_as_well(site: Site) -> None:
+    site.meanwhile = lambda: site.unmet.update(charged='is 0.1, and must be at least 0.2')
+    assert site.ask('cross')[0] == 'requires'
+    assert len(site.asked) == 1
+
+
+@pytest.mark.parametrize('cause', [Cause.CANCELED, Cause.STOPPED])
+def test_a_cancel_while_it_waits_ends_it(site: Site, cause: Cause) -> None:
+    cancel = CancelToken()
+    site.said = None
+    site.meanwhile = lambda: cancel.cancel(cause)
+    with (
+        pytest.raises(EndedAtGateError),
+        site.guard.admit(Request('open', site.all, cancel=cancel)),
+    ):
+        pytest.fail('was let through')
+    assert site.ask('climb')[0] == ''  # the group is free
+
+
+def test_a_yes_that_comes_with_the_cancel_lets_nothing_run(site: Site) -> None:
+    cancel = CancelToken()
+    site.meanwhile = cancel.cancel
+    with (
+        pytest.raises(EndedAtGateError),
+        site.guard.admit(Request('open', site.all, cancel=cancel)),
+    ):
+        pytest.fail('was let through')
