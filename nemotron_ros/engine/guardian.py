@@ -50,7 +50,9 @@ def main() -> None:
     code = server.wait()
     _kill_all(server.pid)
     if code < 0:
-        print(f'the server was ended by {signal.Signals(-code).name}', file=sys.stderr, flush=True)
+        with suppress(OSError):  # nobody may be left to read it
+            name = signal.Signals(-code).name
+            print(f'the server was ended by {name}', file=sys.stderr, flush=True)
     # Interpreter shutdown would wait for the thread that reads standard input.
     os._exit(code if code >= 0 else 128 - code)
 
