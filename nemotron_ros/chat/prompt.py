@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from nemotron_ros.chat.formats.json_call import JsonCall
 from nemotron_ros.chat.formats.nemotron_xml import NemotronXml
 from nemotron_ros.chat.formats.protocol import Format
 from nemotron_ros.chat.messages import Example, Message, ToolSpec
+from nemotron_ros.chat.plain_text import plain, plain_value
 
 SYSTEM = (
     'You control a robot. Use its tools to do what the person asks; call a tool when the '
@@ -101,6 +102,9 @@ def render(
 ) -> Prompt:
     """Write a chat for a model that speaks ``form``.
 
+    Only the system turn may hold marks of the model's format: what a person, a tool or the
+    model itself has said is written as plain text.
+
     Nemotron's template prints the tools itself; for the JSON form they are
     written into the system turn.
     """
@@ -108,8 +112,17 @@ def render(
         kwargs: dict[str, object] = {'enable_thinking': thinking}
         if tools:
             kwargs['tools'] = [_function(tool) for tool in tools]
-        return Prompt(tuple(_template_turn(m) for m in messages), kwargs)
-    return Prompt(tuple(_plain_turn(form, tools, m) for m in messages), {})
+        return Prompt(tuple(_template_turn(_plain(m)) for m in messages), kwargs)
+    return Prompt(tuple(_plain_turn(form, tools, _plain(m)) for m in messages), {})
+
+
+def _plain(message: Message) -> Message:
+    if message.role == 'system':
+        return message
+    calls = tuple(
+        replace(call, arguments=plain_value(call.arguments)) for call in message.tool_calls
+    )
+    return replace(message, content=plain(message.content), tool_calls=calls)
 
 
 def _function(tool: ToolSpec) -> dict[str, object]:
