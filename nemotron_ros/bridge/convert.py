@@ -54,6 +54,8 @@ _TYPECODES = {
 }
 _OCTET = Integer('uint8', 0, 255)
 _ROS_FLOAT32_BOUND = 3.402823466e38
+_SHORT = 32
+_BLOCK = 2**16
 
 _Read = Callable[[Any, bool], Any]
 """Turns a JSON value into what ROS keeps; the flag says whether non-finite numbers may pass."""
@@ -380,18 +382,31 @@ def _of_array(of: Integer | Float, values: Any, nonfinite: bool) -> Any:
         return None
     if given.dtype.kind not in 'iuf':
         return None
-    whole = given.dtype == of.dtype and (isinstance(of, Integer) or _finite(given))
-    if not whole and not _fits(of, given, nonfinite):
+    if given.size <= _SHORT:
+        return _of_list(of, given.tolist())
+    if given.dtype == of.dtype:
+        numbers = _copied(of, given)
+        if numbers is not None:
+            return numbers
+    if not _fits(of, given, nonfinite):
         return None
+    return array.array(_TYPECODES[of.dtype], given.astype(of.dtype).tobytes())
+
+
+def _copied(of: Integer | Float, given: Any) -> Any:
+    """Return a copy of numbers of the right type; None if some are large or not finite.
+
+    Block by block: what was just copied is still in the cache when it is looked at.
+    """
     numbers = array.array(_TYPECODES[of.dtype])
-    numbers.frombytes(np.ascontiguousarray(given, of.dtype).view(np.uint8).data)
+    step = _BLOCK if isinstance(of, Float) else len(given)
+    for start in range(0, len(given), step):
+        block = np.ascontiguousarray(given[start : start + step])
+        numbers.frombytes(block.view(np.uint8).data)
+        # einsum adds in one thread, without a warning of sums that are too large.
+        if isinstance(of, Float) and not math.isfinite(np.einsum('i->', block)):
+            return None
     return numbers
-
-
-def _finite(given: Any) -> bool:
-    """Tell that all numbers are finite, in one pass; False also if they may just be large."""
-    with np.errstate(over='ignore', invalid='ignore'):
-        return math.isfinite(np.dot(given, given))
 
 
 def _fits(of: Integer | Float, given: Any, nonfinite: bool) -> bool:
