@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
@@ -20,14 +22,7 @@ def for_subscription(node: Node, topic: str) -> QoSProfile | None:
     None while there is no publisher.
     """
     offered = node.get_publishers_info_by_topic(topic)
-    if not offered:
-        return None
-    latched = all(
-        info.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
-        and info.qos_profile.reliability == ReliabilityPolicy.RELIABLE
-        for info in offered
-    )
-    return _profile(latched, latched, depth=1)
+    return subscribing_to([info.qos_profile for info in offered]) if offered else None
 
 
 def for_publisher(node: Node, topic: str) -> QoSProfile:
@@ -37,9 +32,22 @@ def for_publisher(node: Node, topic: str) -> QoSProfile:
     subscriber asks for it, so that no old motion message greets a newcomer.
     """
     wanted = node.get_subscriptions_info_by_topic(topic)
-    latched = any(
-        info.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for info in wanted
+    return publishing_to([info.qos_profile for info in wanted])
+
+
+def subscribing_to(offered: Iterable[QoSProfile]) -> QoSProfile:
+    """Return the profile of :func:`for_subscription` by what publishers offer."""
+    latched = all(
+        profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
+        and profile.reliability == ReliabilityPolicy.RELIABLE
+        for profile in offered
     )
+    return _profile(latched, latched, depth=1)
+
+
+def publishing_to(wanted: Iterable[QoSProfile]) -> QoSProfile:
+    """Return the profile of :func:`for_publisher` by what subscribers ask for."""
+    latched = any(profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for profile in wanted)
     return _profile(True, latched, depth=10)
 
 

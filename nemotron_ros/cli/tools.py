@@ -1,4 +1,4 @@
-"""``nemotron tools``: check a tool file, list the tools of a running robot."""
+"""``nemotron tools``: write and check a tool file, list the tools of a running robot."""
 
 from __future__ import annotations
 
@@ -12,39 +12,24 @@ from rich.table import Table
 from rich.text import Text
 
 from nemotron_ros.cancel import CancelToken
+from nemotron_ros.cli import tool_check, tool_scaffold
 from nemotron_ros.cli.arguments import node_name
-from nemotron_ros.tools.tool_file import ToolFileError, load
 
 
 def add_parser(verbs: Any) -> None:
     """Add the verb to the command line."""
-    parser = verbs.add_parser('tools', help='check a tool file, or list the tools of a robot')
+    parser = verbs.add_parser(
+        'tools', help='write or check a tool file, or list the tools of a robot'
+    )
     actions = parser.add_subparsers(dest='action', required=True, metavar='ACTION')
-    check = actions.add_parser('check', help='check a tool file, types and fields included')
-    check.add_argument('file')
-    check.set_defaults(run=run_check)
+    tool_check.add_parser(actions)
+    tool_scaffold.add_parser(actions)
     listing = actions.add_parser('list', help='list the tools of a running node')
     listing.add_argument(
         '--node', type=node_name, default='nemotron', help='name of the nemotron node'
     )
     listing.add_argument('--json', action='store_true', help='print JSON')
     listing.set_defaults(run=run_list)
-
-
-def run_check(arguments: argparse.Namespace) -> int:
-    """Check a tool file; print every problem with its line."""
-    from nemotron_ros.bridge.check import check
-
-    try:
-        tool_file = load(arguments.file)
-        problems = check(tool_file)
-        if problems:
-            raise ToolFileError(problems)
-    except (ToolFileError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    print(f'{arguments.file}: {len(tool_file.tools)} tools, no problem found')
-    return 0
 
 
 def run_list(arguments: argparse.Namespace) -> int:
