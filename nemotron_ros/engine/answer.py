@@ -20,18 +20,15 @@ from nemotron_ros.chat.formats.protocol import (
     Parser,
     Piece,
     Reasoning,
-    Text,
     no_such_tool,
 )
 from nemotron_ros.chat.messages import ToolCall
+from nemotron_ros.engine.deltas import delta_of
 from nemotron_ros.engine.protocol import (
-    CallDelta,
     ChatRequest,
     Delta,
     EngineError,
     OutputError,
-    ReasoningDelta,
-    TextDelta,
     UsageDelta,
 )
 
@@ -70,12 +67,12 @@ def deltas(
                 meter.read(chunk)
                 for choice in _objects(chunk, 'choices'):
                     ended_by = choice.get('finish_reason') or ended_by
-                    yield from map(_delta, reader.feed(_object(choice, 'delta')))
+                    yield from map(delta_of, reader.feed(_object(choice, 'delta')))
         if cancel.ended:
             return
         if ended_by not in _ENDS:
             raise OutputError(_REASONS.get(ended_by, f'the server ended the answer: {ended_by}'))
-        yield from map(_delta, reader.finish(truncated=ended_by == 'length'))
+        yield from map(delta_of, reader.finish(truncated=ended_by == 'length'))
     except FormatError as error:
         raise OutputError(f"the model's output can not be used: {error}") from error
     yield meter.usage()
@@ -263,14 +260,6 @@ class _Meter:
 
     def usage(self) -> UsageDelta:
         return UsageDelta(self.prompt, self.cached, self.completion)
-
-
-def _delta(piece: Piece) -> Delta:
-    if isinstance(piece, Text):
-        return TextDelta(piece.text)
-    if isinstance(piece, Reasoning):
-        return ReasoningDelta(piece.text)
-    return CallDelta(piece)
 
 
 def _objects(holder: Mapping[str, Any], key: str) -> Iterable[Mapping[str, Any]]:
