@@ -15,6 +15,7 @@ from nemotron_msgs.srv import CallTool, CancelCall, Confirm, ListTools
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, State, TransitionCallbackReturn
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_srvs.srv import Trigger
@@ -46,6 +47,7 @@ from nemotron_ros.engine.factory import make_engine
 from nemotron_ros.engine.model_files import load_catalogue
 from nemotron_ros.engine.protocol import Engine, EngineError, EngineState, ModelInfo
 from nemotron_ros.events import CommandStatus, Event, Outcome
+from nemotron_ros.service_manager import ServiceManager
 from nemotron_ros.spinning import in_thread, serve
 from nemotron_ros.tools.confirmation import Confirmations, Question
 from nemotron_ros.tools.dispatch import Dispatcher
@@ -83,6 +85,7 @@ class NemotronNode(LifecycleNode):
         self._active = False
         self._model = ModelInfo('', '', 0)
         self._is_open = False
+        self._engine_state = EngineState.CLOSED
         self._engine: Engine | None = None
         self._tools: ToolFile | None = None
         self._executor_for_tools: RosExecutor | None = None
@@ -118,6 +121,12 @@ class NemotronNode(LifecycleNode):
             (Trigger, '~/clear_stop', self._clear_stop),
         ):
             self.create_service(kind, name, callback, callback_group=self._group)
+        self._service_manager = ServiceManager()
+        if self._service_manager.ping_s:
+            # Told by the thread that spins, so that a ping means that it does; and by no robot's
+            # clock, which may stand still.
+            steady = Clock(clock_type=ClockType.STEADY_TIME)
+            self.create_timer(self._service_manager.ping_s, self._ping, clock=steady)
 
     # Lifecycle
 
@@ -161,7 +170,10 @@ class NemotronNode(LifecycleNode):
                 Sampling(wanted.temperature, wanted.seed, wanted.thinking, wanted.bound_thinking),
             )
             self._estop = EStopWatch(
-                self._executor_for_tools.clients.tool_node, self._tools.estop, self._stop_for
+                self,
+                self._executor_for_tools.clients.tool_node,
+                self._tools.estop,
+                self._stop_for,
             )
             model = self._engine.open(self._agent.warm_request(), self._tell_loading)
         except (ToolFileError, EngineError, OSError) as error:
@@ -214,10 +226,13 @@ class NemotronNode(LifecycleNode):
 
     def begin(self) -> bool:
         """Configure and activate, if ``autostart`` says so."""
-        if not self.get_parameter('autostart').value:
-            return True
         wanted = TransitionCallbackReturn.SUCCESS
-        return bool(self.trigger_configure() == wanted and self.trigger_activate() == wanted)
+        good = not self.get_parameter('autostart').value or (
+            self.trigger_configure() == wanted and self.trigger_activate() == wanted
+        )
+        if good:
+            self._service_manager.ready()
+        return bool(good)
 
     def interrupt(self) -> None:
         """Give up loading a model."""
@@ -227,6 +242,7 @@ class NemotronNode(LifecycleNode):
 
     def end(self) -> None:
         """Cancel what runs, end motion, free everything."""
+        self._service_manager.stopping()
         self.trigger_shutdown()
 
     def destroy_node(self) -> None:
@@ -442,6 +458,11 @@ class NemotronNode(LifecycleNode):
 
     # Help
 
+    def _ping(self) -> None:
+        """Tell the watchdog that all is well, unless the engine has failed for good."""
+        if self._engine is None or self._engine_state is not EngineState.FAILED:
+            self._service_manager.alive()
+
     def _tell_questions(self, questions: tuple[Question, ...]) -> None:
         try:
             self._questions.publish(open_questions(questions))
@@ -458,16 +479,22 @@ class NemotronNode(LifecycleNode):
         return message
 
     def _tell_loading(self, fraction: float, text: str) -> None:
+        self._ping()  # a lifecycle manager has the thread that spins do the loading
         self._publish_engine(EngineState.LOADING, text, progress=fraction)
 
     def _tell_engine(self, state: EngineState, text: str) -> None:
         log = self.get_logger()
-        (log.error if state is EngineState.FAILED else log.info)(f'engine: {text}')
+        if state is EngineState.FAILED:  # a line of its own: rclpy ties a line to one severity
+            log.error(f'engine: {text}')
+        else:
+            log.info(f'engine: {text}')
         # A server that is up for the first time still has the prompt to read.
         if state is not EngineState.READY or self._is_open:
             self._publish_engine(state, text)
 
     def _publish_engine(self, state: EngineState, text: str, *, progress: float = 0.0) -> None:
+        self._engine_state = state
+        self._service_manager.status(text)
         self._engine_status.publish(
             EngineStatus(
                 stamp=self.get_clock().now().to_msg(),

@@ -26,6 +26,7 @@ ALLOWED = {
     'bringup': set(),
     'deployment': {'device', 'edge_llm', 'engine'},
     'parameters': {'deployment'},
+    'service_manager': set(),
     'spinning': set(),
     'client': {'bridge'},
     'mcp': {'bridge', 'tools'},
@@ -33,7 +34,7 @@ ALLOWED = {
     'demo': {'bridge', 'bringup', 'chat', 'client', 'sim', 'tools'},
     'node': {
         'agent', 'bridge', 'bringup', 'chat', 'deployment', 'device', 'edge_llm', 'engine',
-        'events', 'parameters', 'spinning', 'tools',
+        'events', 'parameters', 'service_manager', 'spinning', 'tools',
     },
     'cli': {
         'bridge', 'bringup', 'client', 'demo', 'device', 'edge_llm', 'engine', 'mcp', 'spinning',
@@ -48,6 +49,7 @@ WITHOUT_ROS = {
     'edge_llm',
     'engine',
     'events',
+    'service_manager',
     'tools',
     'agent',
 }
