@@ -12,16 +12,13 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Bool
 
-try:
-    from rclpy.event_handler import SubscriptionEventCallbacks
-except ImportError:  # Humble
-    from rclpy.qos_event import SubscriptionEventCallbacks
-
 from nemotron_ros.bridge.interfaces import load_message
 from nemotron_ros.bridge.waiting import DISCOVERY_S
 from nemotron_ros.tools.estop import EStop, Heartbeat
 
 LOOKS_PER_SILENCE = 5
+SEEK_S = 0.2
+"""How often a latched publisher is looked for, until there is one."""
 
 ANY = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
 """Hears every publisher, whatever it offers, from now on."""
@@ -34,17 +31,21 @@ class EStopWatch:
 
     A heartbeat that never comes is silent too, once there was time to discover it.
 
-    :param node: what hears; it must be spun.
+    :param names: resolves and remaps the topics' names.
+    :param ears: what hears; it must be spun.
     :param stop: gets the reason to latch, in a thread of its own; it may wait.
     """
 
-    def __init__(self, node: Node, estop: EStop, stop: Callable[[str], object]) -> None:
-        self._node = node
+    def __init__(
+        self, names: Node, ears: Node, estop: EStop, stop: Callable[[str], object]
+    ) -> None:
+        self._names = names
+        self._node = ears
         self._stop = stop
         self._pressed = ''
         self._silent = ''
         self._subscriptions: list[Any] = []
-        self._timer: Any = None
+        self._timers: list[Any] = []
         if estop.topic is not None:
             self._listen_to_topic(estop.topic)
         if estop.heartbeat is not None:
@@ -57,29 +58,38 @@ class EStopWatch:
 
     def close(self) -> None:
         """Listen no more."""
-        if self._timer is not None:
-            self._node.destroy_timer(self._timer)
+        for timer in self._timers:
+            self._node.destroy_timer(timer)
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
+        self._timers.clear()
         self._subscriptions.clear()
 
     def _listen_to_topic(self, topic: str) -> None:
-        name = f'e-stop {self._node.resolve_topic_name(topic)}'
+        topic = self._names.resolve_topic_name(topic)
+        name = f'e-stop {topic}'
 
         def take(message: Bool) -> None:
             was, self._pressed = self._pressed, name if message.data else ''
             if self._pressed and not was:
                 self._trip(name)
 
-        for qos in (ANY, LATCHED):
-            # One of the two does not go with the publisher, as it may be; nobody need be warned.
-            quiet = SubscriptionEventCallbacks(incompatible_qos=lambda _: None)
-            self._subscriptions.append(
-                self._node.create_subscription(Bool, topic, take, qos, event_callbacks=quiet)
-            )
+        self._subscriptions.append(self._node.create_subscription(Bool, topic, take, ANY))
+
+        def seek_latched() -> None:
+            # Only beside a latched publisher: the others would be warned of it.
+            offered = self._node.get_publishers_info_by_topic(topic)
+            if any(info.qos_profile.durability == LATCHED.durability for info in offered):
+                self._node.destroy_timer(timer)
+                self._subscriptions.append(
+                    self._node.create_subscription(Bool, topic, take, LATCHED)
+                )
+
+        timer = self._every(SEEK_S, seek_latched)
 
     def _listen_to_heartbeat(self, heartbeat: Heartbeat) -> None:
-        name = f'heartbeat {self._node.resolve_topic_name(heartbeat.topic)}'
+        topic = self._names.resolve_topic_name(heartbeat.topic)
+        name = f'heartbeat {topic}'
         longest_s = heartbeat.max_silence_s
         last_s = time.monotonic() + max(0.0, DISCOVERY_S - longest_s)
 
@@ -94,12 +104,14 @@ class EStopWatch:
                 self._trip(name)
 
         kind = load_message(heartbeat.type)
-        self._subscriptions.append(
-            self._node.create_subscription(kind, heartbeat.topic, take, ANY)
-        )
-        self._timer = self._node.create_timer(
-            longest_s / LOOKS_PER_SILENCE, look, clock=Clock(clock_type=ClockType.STEADY_TIME)
-        )
+        self._subscriptions.append(self._node.create_subscription(kind, topic, take, ANY))
+        self._every(longest_s / LOOKS_PER_SILENCE, look)
+
+    def _every(self, period_s: float, look: Callable[[], None]) -> Any:
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        timer = self._node.create_timer(period_s, look, clock=steady)
+        self._timers.append(timer)
+        return timer
 
     def _trip(self, reason: str) -> None:
         threading.Thread(target=self._stop, args=(reason,), daemon=True).start()
