@@ -55,7 +55,7 @@ _TYPECODES = {
 _OCTET = Integer('uint8', 0, 255)
 _ROS_FLOAT32_BOUND = 3.402823466e38
 _SHORT = 32
-_BLOCK = 2**16
+_BLOCK_BYTES = 2**20
 
 _Read = Callable[[Any, bool], Any]
 """Turns a JSON value into what ROS keeps; the flag says whether non-finite numbers may pass."""
@@ -396,16 +396,16 @@ def _of_array(of: Integer | Float, values: Any, nonfinite: bool) -> Any:
 def _copied(of: Integer | Float, given: Any) -> Any:
     """Return a copy of numbers of the right type; None if some are large or not finite.
 
-    Block by block: what was just copied is still in the cache when it is looked at.
+    Block by block: what was just looked at is still in the cache when it is copied.
     """
     numbers = array.array(_TYPECODES[of.dtype])
-    step = _BLOCK if isinstance(of, Float) else len(given)
+    step = _BLOCK_BYTES // given.itemsize if isinstance(of, Float) else len(given)
     for start in range(0, len(given), step):
         block = np.ascontiguousarray(given[start : start + step])
-        numbers.frombytes(block.view(np.uint8).data)
         # einsum adds in one thread, without a warning of sums that are too large.
         if isinstance(of, Float) and not math.isfinite(np.einsum('i->', block)):
             return None
+        numbers.frombytes(block.view(np.uint8).data)
     return numbers
 
 

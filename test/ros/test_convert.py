@@ -424,10 +424,12 @@ def test_numbers_at_the_edge_of_their_type_are_told_apart(form: Any) -> None:
 
 @pytest.mark.filterwarnings('error')
 def test_large_numbers_in_numpy_arrays_fit_without_a_warning() -> None:
-    large = np.full(100_000, 3e38, np.float32)
+    large = np.full(600_000, 3e38, np.float32)
     assert to_message(LaserScan, {'ranges': large}).ranges == array.array('f', large.tolist())
+    long = np.arange(600_000, dtype=np.float32)
+    assert to_message(LaserScan, {'ranges': long}).ranges == array.array('f', long.tolist())
     large[-1] = np.inf
-    assert refused(LaserScan, {'ranges': large}) == f'ranges[99999]: {FLOAT32}, got inf'
+    assert refused(LaserScan, {'ranges': large}) == f'ranges[599999]: {FLOAT32}, got inf'
 
 
 @pytest.mark.parametrize(
