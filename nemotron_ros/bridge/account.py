@@ -15,9 +15,24 @@ from nemotron_msgs.msg import ToolManifest
 from nemotron_msgs.msg import ToolResult as ToolResultMsg
 from nemotron_msgs.msg import Usage as UsageMsg
 
+from nemotron_ros.bridge.reading import TYPES
 from nemotron_ros.chat.messages import ToolCall
 from nemotron_ros.events import CallRecord, Event, Outcome, Usage
-from nemotron_ros.tools.model import Binding, CallService, Publish, Read, SendGoal, ToolFile
+from nemotron_ros.tools.model import (
+    Binding,
+    CallService,
+    Publish,
+    Read,
+    ReadImage,
+    Reading,
+    ReadParameter,
+    ReadScan,
+    ReadSeveral,
+    ReadTransform,
+    SendGoal,
+    ToolFile,
+    UsePlugin,
+)
 from nemotron_ros.tools.result import ToolResult
 
 
@@ -98,13 +113,25 @@ def manifest_message(tool_file: ToolFile | None, stamp: Time) -> ToolManifest:
 
 
 def _kind(binding: Binding) -> str:
-    kinds = {Publish: 'topic', Read: 'read', CallService: 'service', SendGoal: 'action'}
+    if isinstance(binding, Reading):
+        return 'read'
+    kinds = {Publish: 'topic', CallService: 'service', SendGoal: 'action', UsePlugin: 'plugin'}
     return kinds[type(binding)]
 
 
 def _interface(binding: Binding) -> str:
     if isinstance(binding, Publish):
         return f'{binding.send.topic} ({binding.send.type})'
+    if isinstance(binding, UsePlugin):
+        return binding.use
+    if isinstance(binding, ReadSeveral):
+        return ', '.join(map(_interface, binding.parts.values()))
+    if isinstance(binding, ReadTransform):
+        return f'{binding.source} in {binding.target} ({TYPES[ReadTransform]})'
+    if isinstance(binding, ReadParameter):
+        return f'{binding.name} of {binding.node} (parameter)'
+    if isinstance(binding, (ReadScan, ReadImage)):
+        return f'{binding.topic} ({TYPES[type(binding)]})'
     name = binding.topic if isinstance(binding, Read) else binding.name
     return f'{name} ({binding.type})'
 

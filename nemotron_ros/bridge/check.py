@@ -12,8 +12,20 @@ from nemotron_ros.bridge.interfaces import (
     load_service,
 )
 from nemotron_ros.bridge.mapping import check_mapping
+from nemotron_ros.bridge.reading import TYPES
 from nemotron_ros.bridge.rule_check import limit_problems, type_problems
-from nemotron_ros.tools.model import CallService, Publish, Read, Send, Tool, ToolFile
+from nemotron_ros.tools.model import (
+    CallService,
+    Publish,
+    Read,
+    Reading,
+    ReadSeveral,
+    Send,
+    Tool,
+    ToolFile,
+    UsePlugin,
+)
+from nemotron_ros.tools.plugins import PluginError, load_plugin
 
 
 def check(tool_file: ToolFile) -> list[str]:
@@ -38,15 +50,41 @@ def _problems(tool: Tool) -> Iterator[str]:
             yield from _mapping(load_message, binding.until.type, {}, f'{path}.topic.until', '')
         if binding.then is not None:
             yield from _message(binding.then, f'{path}.topic.then')
-    elif isinstance(binding, Read):
-        yield from _mapping(load_message, binding.type, {}, f'{path}.read', '')
+    elif isinstance(binding, Reading):
+        yield from _reading(binding, f'{path}.read')
     elif isinstance(binding, CallService):
         path = f'{path}.service'
         yield from _mapping(_request, binding.type, binding.request, path, 'request')
         if binding.then is not None:
             yield from _message(binding.then, f'{path}.then')
+    elif isinstance(binding, UsePlugin):
+        yield from _plugin(binding, f'{path}.plugin')
     else:
         yield from _mapping(_goal, binding.type, binding.goal, f'{path}.action', 'goal')
+
+
+def _reading(reading: Reading, path: str) -> Iterator[str]:
+    if isinstance(reading, ReadSeveral):
+        for name, part in reading.parts.items():
+            yield from _reading(part, f'{path}.several.{name}')
+        return
+    if isinstance(reading, Read):
+        yield from _mapping(load_message, reading.type, {}, path, '')
+        return
+    try:
+        if type(reading) in TYPES:
+            load_message(TYPES[type(reading)])
+    except InterfaceError as error:
+        yield f'{path}: {error}'
+
+
+def _plugin(binding: UsePlugin, path: str) -> Iterator[str]:
+    try:
+        load_plugin(binding.use)
+    except PluginError as error:
+        yield f'{path}.use: {error}'
+    if binding.then is not None:
+        yield from _message(binding.then, f'{path}.then')
 
 
 def _message(send: Send, path: str) -> Iterator[str]:

@@ -14,6 +14,7 @@ from nemotron_ros.bridge.interfaces import load_action, load_message, load_servi
 from nemotron_ros.bridge.latest import LatestMessage
 from nemotron_ros.bridge.qos import for_publisher
 from nemotron_ros.bridge.tool_node import ToolNode
+from nemotron_ros.bridge.transforms import Transforms
 from nemotron_ros.tools.limits import MotionLimits
 
 T = TypeVar('T')
@@ -64,6 +65,20 @@ class Clients:
             return latest
 
         return self._get('latest', name, type_name, make)
+
+    def transforms(self) -> Transforms:
+        """Return what knows where frames are; it listens from the first time on.
+
+        :raise InterfaceError: where tf2_msgs is not installed.
+        """
+
+        def make() -> Transforms:
+            node = self._tool_node.node
+            transforms = Transforms(node, self._node.resolve_topic_name)
+            self._closers.append(transforms.close)
+            return transforms
+
+        return self._get('transforms', '', '', make)
 
     def service(self, service: str, type_name: str) -> Any:
         """Return a service client."""

@@ -11,11 +11,21 @@ from nemotron_ros.bridge.action import send_goal
 from nemotron_ros.bridge.clients import Clients
 from nemotron_ros.bridge.fence import kept_inside, moves
 from nemotron_ros.bridge.halt import Halt
+from nemotron_ros.bridge.plugin import Plugins
 from nemotron_ros.bridge.publish import publish
-from nemotron_ros.bridge.read import read
+from nemotron_ros.bridge.read import prepare, read
 from nemotron_ros.bridge.service import call_service
 from nemotron_ros.cancel import CancelToken
-from nemotron_ros.tools.model import Binding, CallService, Publish, Read, SendGoal, Tool, ToolFile
+from nemotron_ros.tools.model import (
+    Binding,
+    CallService,
+    Publish,
+    Reading,
+    SendGoal,
+    Tool,
+    ToolFile,
+    UsePlugin,
+)
 from nemotron_ros.tools.result import ToolResult
 
 
@@ -26,14 +36,20 @@ class RosExecutor:
         self._clients = Clients(node, tool_file.limits)
         self._fence = tool_file.limits.fence
         self._tables = dict(tool_file.tables)
+        bindings = [tool.binding for tool in tool_file.tools.values()]
+        self._plugins = Plugins(
+            self._clients, [b.use for b in bindings if isinstance(b, UsePlugin)]
+        )
         self._halt = Halt(self._clients, tool_file)
         # Early, so that the servers know them by the first call: an answer to a client that
         # its server has not discovered yet is lost.
-        for tool in tool_file.tools.values():
-            if isinstance(tool.binding, CallService):
-                self._clients.service(tool.binding.name, tool.binding.type)
-            elif isinstance(tool.binding, SendGoal):
-                self._clients.action(tool.binding.name, tool.binding.type)
+        for binding in bindings:
+            if isinstance(binding, CallService):
+                self._clients.service(binding.name, binding.type)
+            elif isinstance(binding, SendGoal):
+                self._clients.action(binding.name, binding.type)
+            elif isinstance(binding, Reading):
+                prepare(self._clients, binding)
 
     def execute(
         self,
@@ -49,7 +65,7 @@ class RosExecutor:
         variables = {**self._tables, **arguments}
 
         def run(token: CancelToken) -> ToolResult:
-            return self._run(tool.binding, variables, token, progress)
+            return self._run(tool.binding, arguments, variables, token, progress)
 
         if self._fence is None or not moves(tool):
             return run(cancel)
@@ -58,16 +74,19 @@ class RosExecutor:
     def _run(
         self,
         binding: Binding,
+        arguments: Mapping[str, Any],
         variables: Mapping[str, Any],
         cancel: CancelToken,
         progress: Callable[[object], None],
     ) -> ToolResult:
         if isinstance(binding, Publish):
             return publish(self._clients, binding, variables, cancel, progress)
-        if isinstance(binding, Read):
+        if isinstance(binding, Reading):
             return read(self._clients, binding, variables, cancel)
         if isinstance(binding, CallService):
             return call_service(self._clients, binding, variables, cancel)
+        if isinstance(binding, UsePlugin):
+            return self._plugins.call(binding, arguments, variables, cancel)
         return send_goal(self._clients, binding, variables, cancel, progress)
 
     @property

@@ -14,7 +14,7 @@ from nemotron_ros.bridge.waiting import DISCOVERY_S
 from nemotron_ros.cancel import CancelToken, Cause
 from nemotron_ros.tools.guard import Denied, EndedAtGateError
 from nemotron_ros.tools.limits import Fence, outside
-from nemotron_ros.tools.model import CallService, Publish, Tool
+from nemotron_ros.tools.model import CallService, Publish, Tool, UsePlugin
 from nemotron_ros.tools.result import Status, ToolResult
 
 JOIN_S = 1.0
@@ -23,7 +23,7 @@ JOIN_S = 1.0
 def moves(tool: Tool) -> bool:
     """Whether a tool moves the robot: it needs a message that ends it, or shares a group."""
     binding = tool.binding
-    closes = isinstance(binding, (Publish, CallService)) and binding.then is not None
+    closes = isinstance(binding, (Publish, CallService, UsePlugin)) and binding.then is not None
     return closes or tool.rules.exclusive is not None
 
 

@@ -10,7 +10,7 @@ from action_msgs.srv import CancelGoal
 
 from nemotron_ros.bridge.clients import Clients
 from nemotron_ros.bridge.sender import Sender
-from nemotron_ros.tools.model import CallService, Publish, Send, SendGoal, ToolFile
+from nemotron_ros.tools.model import CallService, Publish, Send, SendGoal, ToolFile, UsePlugin
 from nemotron_ros.tools.templates import names_in
 
 CANCEL_TYPE = 'action_msgs/srv/CancelGoal'
@@ -51,7 +51,7 @@ class Halt:
 def _closings(tool_file: ToolFile) -> Iterator[Send]:
     for tool in tool_file.tools.values():
         binding = tool.binding
-        if isinstance(binding, (Publish, CallService)) and binding.then is not None:
+        if isinstance(binding, (Publish, CallService, UsePlugin)) and binding.then is not None:
             yield binding.then
 
 

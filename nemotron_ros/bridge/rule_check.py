@@ -16,7 +16,7 @@ from nemotron_ros.bridge.motion_limits import motion_faults, speed_faults
 from nemotron_ros.tools.conditions import TopicCondition
 from nemotron_ros.tools.known import known_calls, known_part
 from nemotron_ros.tools.limits import MotionLimits
-from nemotron_ros.tools.model import CallService, Publish, SendGoal, Tool, ToolFile
+from nemotron_ros.tools.model import CallService, Publish, SendGoal, Tool, ToolFile, UsePlugin
 from nemotron_ros.tools.templates import TemplateError, Value, evaluate
 
 
@@ -64,7 +64,9 @@ def _outgoing(tool: Tool) -> Iterator[tuple[Any, Value, str]]:
     elif isinstance(binding, SendGoal):
         action: Any = load_action(binding.type)
         yield action.Goal, binding.goal, f'{path}.action.goal'
-    if isinstance(binding, (Publish, CallService)) and binding.then is not None:
+    elif isinstance(binding, UsePlugin):
+        path += '.plugin'
+    if isinstance(binding, (Publish, CallService, UsePlugin)) and binding.then is not None:
         yield load_message(binding.then.type), binding.then.message, f'{path}.then.message'
 
 

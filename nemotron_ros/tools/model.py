@@ -62,6 +62,73 @@ class Read:
 
 
 @dataclass(frozen=True)
+class ReadTransform:
+    """Read where the frame ``source`` is in the frame ``target``.
+
+    ``value`` sees ``translation`` and ``rotation``; None tells metres and degrees.
+    """
+
+    target: str
+    source: str
+    value: Value | None
+    max_age_s: float
+
+
+@dataclass(frozen=True)
+class ReadParameter:
+    """Read a parameter of another node; ``value`` sees it as ``parameter`` (None: it alone)."""
+
+    node: str
+    name: str
+    value: Value | None
+    timeout_s: float
+
+
+@dataclass(frozen=True)
+class ReadScan:
+    """Read what a laser scan says, in ``sectors`` parts of the circle.
+
+    ``mounted_deg`` is how far the scanner's zero is turned from straight ahead, anticlockwise.
+    ``value`` sees ``nearest_m``, ``bearing_deg``, ``direction``, ``sectors`` and ``unseen``
+    (None: all of them).
+    """
+
+    topic: str
+    sectors: int
+    mounted_deg: float
+    value: Value | None
+    max_age_s: float
+
+
+@dataclass(frozen=True)
+class ReadImage:
+    """Read an image's ``width``, ``height``, ``encoding`` and ``brightness``."""
+
+    topic: str
+    value: Value | None
+    max_age_s: float
+
+
+@dataclass(frozen=True)
+class ReadSeveral:
+    """Read several values, by name, for one answer."""
+
+    parts: Mapping[str, Read | ReadTransform | ReadParameter | ReadScan | ReadImage]
+
+
+@dataclass(frozen=True)
+class UsePlugin:
+    """Run a function of an installed package; ``use`` is the name of its entry point.
+
+    ``then`` is published when the call is cut short, to end what the function began.
+    """
+
+    use: str
+    timeout_s: float
+    then: Send | None = None
+
+
+@dataclass(frozen=True)
 class CallService:
     """Call a service; ``value`` sees the response's fields by name (None: the whole response).
 
@@ -89,7 +156,8 @@ class SendGoal:
     value: Value | None = None
 
 
-Binding = Publish | Read | CallService | SendGoal
+Reading = Read | ReadTransform | ReadParameter | ReadScan | ReadImage | ReadSeveral
+Binding = Publish | Reading | CallService | SendGoal | UsePlugin
 
 
 @dataclass(frozen=True)

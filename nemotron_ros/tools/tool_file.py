@@ -10,7 +10,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 
 from nemotron_ros.chat.messages import Example, ToolCall, ToolSpec
-from nemotron_ros.tools import bounds, rule_entries, units
+from nemotron_ros.tools import bounds, read_entries, rule_entries, units
 from nemotron_ros.tools.conditions import Condition
 from nemotron_ros.tools.entries import TOOL_NAME
 from nemotron_ros.tools.entries import Fault as _Fault
@@ -26,12 +26,12 @@ from nemotron_ros.tools.model import (
     Binding,
     CallService,
     Publish,
-    Read,
     Send,
     SendGoal,
     Tool,
     ToolFile,
     Until,
+    UsePlugin,
 )
 from nemotron_ros.tools.parts import At, Place, gather
 from nemotron_ros.tools.stop import DEFAULT_STOP_WORDS
@@ -44,7 +44,7 @@ from nemotron_ros.tools.templates import (
 )
 from nemotron_ros.tools.validate import Validator
 
-KINDS = ('topic', 'read', 'service', 'action')
+KINDS = ('topic', 'read', 'service', 'action', 'plugin')
 TAKEN = frozenset({*FUNCTIONS, 'now', 'start', 'self'})
 """Names that mean something of their own in a template."""
 
@@ -242,6 +242,7 @@ class _Reader:
             'read': self._read,
             'service': self._service,
             'action': self._action,
+            'plugin': self._plugin,
         }
         return readers[kind](data, at, names)
 
@@ -286,15 +287,18 @@ class _Reader:
             return Send(send.topic, send.type, message)
         return Send(_ros_name(data, 'topic', at), _ros_type(data, 'msg', at), message)
 
-    def _read(self, data: Any, at: At, names: Iterable[str]) -> Read:
-        data = _mapping(data, at, ('topic', 'type', 'value', 'max_age_s'))
-        if 'value' not in data:
-            raise _Fault(at, 'value is missing: what to tell of the message')
-        return Read(
-            _ros_name(data, 'topic', at),
-            _ros_type(data, 'msg', at),
-            self._template(data['value'], (*at, 'value'), None),
-            _number(data, 'max_age_s', at, 0.001, 86400.0) or 5.0,
+    def _read(self, data: Any, at: At, names: Iterable[str]) -> Binding:
+        return read_entries.reading(data, at, self._template, names)
+
+    def _plugin(self, data: Any, at: At, names: Iterable[str]) -> UsePlugin:
+        data = _mapping(data, at, ('use', 'timeout_s', 'then'))
+        timeout_s = _number(data, 'timeout_s', at, 0.01, 86400.0)
+        if timeout_s is None:
+            raise _Fault(at, 'timeout_s is missing: how long the function may take, seconds')
+        return UsePlugin(
+            _text(data, 'use', at),
+            timeout_s,
+            self._closing(data['then'], (*at, 'then'), names, None) if 'then' in data else None,
         )
 
     def _service(self, data: Any, at: At, names: Iterable[str]) -> CallService:

@@ -1,0 +1,111 @@
+"""Tools that are a function of an installed package."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
+from typing import Any
+
+from nemotron_ros.bridge.clients import Clients
+from nemotron_ros.bridge.sender import NobodyListens, Sender
+from nemotron_ros.bridge.values import plain
+from nemotron_ros.bridge.waiting import until_done
+from nemotron_ros.cancel import CancelToken, Cause
+from nemotron_ros.tools.model import UsePlugin
+from nemotron_ros.tools.plugins import Plugin, load_plugin
+from nemotron_ros.tools.result import Status, ToolResult
+
+END_S = 2.0
+"""How long a function is given to return once its token has ended."""
+MAX_RESULT_CHARS = 65536
+
+
+class Plugins:
+    """Runs functions, each in a thread of its own, one call of each at a time.
+
+    :param uses: what the tool file calls them.
+    :raise PluginError: if one can't be used.
+    """
+
+    def __init__(self, clients: Clients, uses: Iterable[str]) -> None:
+        self._clients = clients
+        self._functions = {use: load_plugin(use) for use in uses}
+        self._lock = threading.Lock()
+        self._running: dict[str, Future[object]] = {}
+
+    def call(
+        self,
+        binding: UsePlugin,
+        arguments: Mapping[str, Any],
+        variables: Mapping[str, Any],
+        cancel: CancelToken,
+    ) -> ToolResult:
+        """Run a function to its end; without one in time the result is *unknown*.
+
+        :param arguments: what the function gets.
+        :param variables: what the closing message is made from.
+        """
+        closer = None
+        if binding.then is not None:
+            closer = Sender(self._clients, binding.then, variables)
+            try:
+                closer.connect(cancel)
+            except NobodyListens as error:
+                return ToolResult(Status.FAILED, None, str(error))
+        budget = cancel.child(binding.timeout_s)
+        run: Future[object] = Future()
+        with self._lock:
+            before = self._running.get(binding.use)
+            if before is not None and not before.done():
+                why = f'{binding.use} has not returned from an earlier call; it is not run again'
+                return ToolResult(Status.FAILED, None, why)
+            self._running[binding.use] = run
+        function, node = self._functions[binding.use], self._clients.tool_node
+        threading.Thread(
+            target=_run, args=(run, function, node, dict(arguments), budget), daemon=True
+        ).start()
+        if until_done(run, binding.timeout_s, budget):
+            value, fault = _returned(run)
+            if fault:
+                return ToolResult(Status.FAILED, None, f'{binding.use}: {fault}')
+            return ToolResult(Status.SUCCEEDED, value)
+        budget.cancel()
+        if closer is not None:
+            closer.send()
+        if not until_done(run, END_S, CancelToken(END_S)):
+            why = f'was told to end and has not within {END_S:g} s; it may still be going on'
+            return ToolResult(Status.UNKNOWN, None, f'{binding.use} {why}')
+        by_client = cancel.cause in (Cause.CANCELED, Cause.STOPPED)
+        value, fault = _returned(run)
+        status = Status.CANCELED if by_client else Status.TIMED_OUT
+        return ToolResult(status, value, fault or f'{binding.use} was told to end, and did')
+
+
+def _run(
+    run: Future[object],
+    function: Plugin,
+    node: Any,
+    arguments: dict[str, Any],
+    cancel: CancelToken,
+) -> None:
+    try:
+        run.set_result(function(node, arguments, cancel))
+    except BaseException as error:  # a function that calls sys.exit() has ended, too
+        run.set_exception(error)
+
+
+def _returned(run: Future[object]) -> tuple[object, str]:
+    """Return what a function returned, as JSON, or what is wrong with it."""
+    error = run.exception()
+    if error is not None:
+        return None, str(error) or repr(error)
+    try:
+        told = json.dumps(plain(run.result()), allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as unfit:
+        return None, f'ran, but what it returned is no JSON: {unfit}'
+    if len(told) > MAX_RESULT_CHARS:
+        limit = f'{len(told)} characters of JSON; at most {MAX_RESULT_CHARS} are taken'
+        return None, f'ran, but what it returned is too long: {limit}'
+    return json.loads(told), ''
