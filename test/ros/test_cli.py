@@ -277,8 +277,8 @@ def test_tools_check_tells_every_problem_with_its_line(tmp_path):
     done = nemotron('tools', 'check', str(path))
     assert (done.code, done.out) == (1, '')
     first, second = done.err.splitlines()
-    assert first.startswith(f'{path}:3: tools.drive.topic.message')
-    assert second.startswith(f'{path}:10: tools.switch.service.type')
+    assert first.startswith(f'{path}:8: tools.drive.topic.message')
+    assert second.startswith(f'{path}:13: tools.switch.service.type')
 
 
 @pytest.mark.parametrize('name', ['none.yaml', '.'])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jsonschema import Draft7Validator
 from recorder import ROBOT
 
 from nemotron_ros.chat.messages import Example, ToolCall
@@ -14,7 +16,7 @@ from nemotron_ros.tools.model import CallService, Publish, Read, Rules, Send, Se
 from nemotron_ros.tools.stop import DEFAULT_STOP_WORDS
 from nemotron_ros.tools.templates import Template, evaluate
 from nemotron_ros.tools.tool_file import ToolFileError, load
-from nemotron_ros.tools.yaml_lines import MAX_BYTES
+from nemotron_ros.tools.yaml_lines import MAX_BYTES, YamlError, parse
 
 CONFIG = Path(__file__).resolve().parents[3] / 'config/tools'
 
@@ -166,114 +168,114 @@ def test_stop_words_are_known_unless_the_file_names_its_own(tmp_path: Path) -> N
     assert load(path).stop_words == ('arrête', 'ne bouge plus')
 
 
-@pytest.mark.parametrize(
-    ('old', 'new', 'expected'),
-    [
-        # Names of the file
-        ('robot: bench', 'robto: bench', "1: robto: is not known here; did you mean 'robot'?"),
-        ('robot: bench', 'robot: ""', "1: robot: robot: expected text, got ''"),
-        ('guard:', 'gaurd:', "17: tools.move.gaurd: is not known here; did you mean 'guard'?"),
-        ('rate_hz:', 'rate:', '13: tools.move.topic.rate: is not known here; did you mean'),
-        ('exclusive:', 'exclusiv:', '17: tools.move.guard.exclusiv: is not known here; did'),
-        ('  move:', '  Move:', '4: tools.Move: expected a name of a-z, 0-9 and _'),
-        ('  move:', '  /move:', '4: tools./move: expected a name of a-z, 0-9 and _'),
-        ('  move:', '  "m\\u043eve":', '4: tools.m\u043eve: expected a name of a-z, 0-9 and _'),
-        ('  move:', '  "move ":', '4: tools.move : expected a name of a-z, 0-9 and _'),
-        ('Move.', '""', '16: tools.move.description: description: expected text'),
-        # Ways to ROS
-        ('    topic:', '    topik:', '7: tools.move.topik: is not known here; did you mean'),
-        ('Move.', 'Move.\n    read: {}', '4: tools.move: expected exactly one of topic, read'),
-        ('    parameters:', '    x: 1\n    parameters:', '5: tools.move.x: is not known here'),
-        ('cmd_vel', 'cmd vel', "8: tools.move.topic.name: 'cmd vel' is no ROS name"),
-        ('cmd_vel', '"cmd_vel "', "8: tools.move.topic.name: 'cmd_vel ' is no ROS name"),
-        ('cmd_vel', '/cmd_vel/', "8: tools.move.topic.name: '/cmd_vel/' is no ROS name"),
-        ('cmd_vel', 'a//b', "8: tools.move.topic.name: 'a//b' is no ROS name"),
-        ('cmd_vel', '2nd', "8: tools.move.topic.name: '2nd' is no ROS name"),
-        ('cmd_vel', '"{{ mps }}"', "8: tools.move.topic.name: '{{ mps }}' is no ROS name"),
-        ('cmd_vel', '"cmd_vel\\n"', "8: tools.move.topic.name: 'cmd_vel\\n' is no ROS name"),
-        ('cmd_vel', '7', '8: tools.move.topic.name: name: expected text, got 7'),
-        ('geometry_msgs/msg/Twist', 'geometry_msgs/Twist', '9: tools.move.topic.type: '),
-        ('geometry_msgs/msg/Twist', 'a_msgs/srv/A', '9: tools.move.topic.type: '),
-        ('geometry_msgs/msg/Twist', 'a_msgs/msg/a', '9: tools.move.topic.type: '),
-        ('      type: geometry_msgs/msg/Twist\n', '', '7: tools.move.topic: type: expected text'),
-        ('rate_hz: 10', 'rate_hz: 0', '13: tools.move.topic.rate_hz: expected a number from 0.1'),
-        ('rate_hz: 10', 'rate_hz: true', '13: tools.move.topic.rate_hz: expected a number'),
-        ('rate_hz: 10', 'rate_hz: "9"', '13: tools.move.topic.rate_hz: expected a number'),
-        ('      for_s: 2\n', '', '13: tools.move.topic.rate_hz: needs for_s or until'),
-        ('for_s: 2', 'for_s: 2\n      until: {}', '7: tools.move.topic: expected for_s or until'),
-        ('for_s: 2', 'until: {topic: a, type: a/msg/A}', '14: tools.move.topic.until: when is'),
-        (
-            'for_s: 2',
-            'until: {topic: a, type: a/msg/A, when: "{{ now.x }}"}',
-            '14: tools.move.topic.until: within_s is missing',
-        ),
-        ('then: {}', 'then: {topic: a}', '15: tools.move.topic.then: type: expected text'),
-        ('then: {}', 'then: 0', '15: tools.move.topic.then: expected a mapping, got 0'),
-        # Motion
-        ('      then: {}\n', '', '7: tools.move.topic: moves the robot and needs then'),
-        ('{exclusive: motion}', '{}', '4: tools.move: moves the robot and needs guard'),
-        ('{exclusive: motion}', '{exclusive: 3}', '17: tools.move.guard.exclusive: expected the'),
-        (
-            '{exclusive: motion}',
-            '{exclusive: motion, max_per_minute: 0}',
-            '17: tools.move.guard.max_per_minute: expected a number from 1 to 6000, got 0',
-        ),
-        # Parameters
-        (', maximum: 1', '', '6: tools.move.parameters.mps: has no upper bound; add maximum'),
-        ('minimum: 0, ', '', '6: tools.move.parameters.mps: has no lower bound; add minimum'),
-        ('maximum: 1', 'maximum: .inf', '6: expected a finite number, got inf'),
-        ('maximum: 1', 'maximum: "1"', "6: tools.move.parameters.mps: is no JSON Schema: '1' is"),
-        (
-            'maximum: 1',
-            'maximun: 1',
-            "6: tools.move.parameters.mps.maximun: is no JSON Schema keyword known here; "
-            "did you mean 'maximum'?",
-        ),
-        ('type: number', 'type: float', '6: tools.move.parameters.mps: is no JSON Schema: '),
-        ('maximum: 1', 'maximum: 1, default: 3', '6: tools.move.parameters.mps.default: '),
-        ('maximum: 1', 'maximum: 1, default: "0"', '6: tools.move.parameters.mps.default: '),
-        ('maximum: 1', 'maximum: 1, default: true', '6: tools.move.parameters.mps.default: '),
-        ('maximum: 1', 'maximum: 1, pattern: "["', '6: tools.move.parameters.mps: is no '),
-        ('mps: {type: number, minimum: 0, maximum: 1}', 'mps: 3', '6: tools.move.parameters.mps'),
-        ('mps: {', 'pi: {', '6: tools.move.parameters.pi: this name is taken'),
-        ('mps: {', 'places: {', '6: tools.move.parameters.places: this name is taken'),
-        ('mps: {', 'start: {', '6: tools.move.parameters.start: this name is taken'),
-        ('mps: {', 'self: {', '6: tools.move.parameters.self: this name is taken'),
-        ('mps: {', '__class__: {', '6: tools.move.parameters.__class__: expected a name'),
-        ('maximum: 1', 'enum: "{{ nowhere }}"', '6: tools.move.parameters.mps.enum: nothing is'),
-        ('maximum: 1', 'enum: "{{ 3 }}"', '6: tools.move.parameters.mps.enum: expected a list'),
-        ('maximum: 1', 'enum: []', '6: tools.move.parameters.mps.enum: expected at least'),
-        ('maximum: 1', 'enum: 5', '6: tools.move.parameters.mps: is no JSON Schema'),
-        # Templates
-        (
-            '"{{ mps }}"',
-            '"{{ mpx }}"',
-            "12: tools.move.topic.message.linear.x: nothing is named 'mpx' here; there is mps, "
-            "places, speeds and the functions; did you mean 'mps'?",
-        ),
-        ('"{{ mps }}"', '["{{ mps +"]', '12: tools.move.topic.message.linear.x[0]: '),
-        ('"{{ mps }}"', '"{{ now }}"', '12: tools.move.topic.message.linear.x: nothing is'),
-        ('"{{ mps }}"', '"{% if %}"', '12: tools.move.topic.message.linear.x: '),
-        ('for_s: 2', 'for_s: "{{ range(9) }}"', '14: tools.move.topic.for_s: nothing is'),
-        # Examples
-        ('{mps: 0.5}]', '{mps: 5}]', '19: tools.move.examples[0][1]: the example breaks'),
-        ('{mps: 0.5}]', '{}]', '19: tools.move.examples[0][1]: the example breaks the'),
-        ('"go", {mps: 0.5}', '"go"', '19: tools.move.examples[0]: expected [what a person says'),
-        ('"Hi."', '[{fly: {}}]', "21: examples[0][1][0]: there is no tool named 'fly'"),
-        ('"Hi."', '[{move: {mps: 2}}]', '21: examples[0][1][0].move: the example breaks the'),
-        ('"Hi."', '[{move: {mps: 1}}], {values: [1, 2]}', '21: examples[0][2].values: expected 1'),
-        # Tables and stop words
-        ('places: {', 'pi: {', '2: tables.pi: expected a name of a-z, 0-9 and _, not that of'),
-        ('speeds: [1, 2]', 'speeds: 3', '2: tables.speeds: expected a table or a list, got 3'),
-        ('robot: bench', 'robot: bench\nstop_words: halt', '2: stop_words: expected a list'),
-        ('robot: bench', 'robot: bench\nstop_words: [halt, ""]', '2: stop_words[1]: expected a'),
-        # YAML
-        ('robot: bench', 'robot: bench\nrobot: b', "2: 'robot' stands here a second time"),
-        ('rate_hz: 10', 'name: other', "13: 'name' stands here a second time"),
-        ('for_s: 2', 'for_s: [', '1'),
-        ('tables: {places', 'tables: &t {again: *t, places', '2: more than'),
-    ],
-)  # fmt: skip
+WRONG = [
+    # Names of the file
+    ('robot: bench', 'robto: bench', "1: robto: is not known here; did you mean 'robot'?"),
+    ('robot: bench', 'robot: ""', "1: robot: robot: expected text, got ''"),
+    ('guard:', 'gaurd:', "17: tools.move.gaurd: is not known here; did you mean 'guard'?"),
+    ('rate_hz:', 'rate:', '13: tools.move.topic.rate: is not known here; did you mean'),
+    ('exclusive:', 'exclusiv:', '17: tools.move.guard.exclusiv: is not known here; did'),
+    ('  move:', '  Move:', '4: tools.Move: expected a name of a-z, 0-9 and _'),
+    ('  move:', '  /move:', '4: tools./move: expected a name of a-z, 0-9 and _'),
+    ('  move:', '  "m\\u043eve":', '4: tools.m\u043eve: expected a name of a-z, 0-9 and _'),
+    ('  move:', '  "move ":', '4: tools.move : expected a name of a-z, 0-9 and _'),
+    ('Move.', '""', '16: tools.move.description: description: expected text'),
+    # Ways to ROS
+    ('    topic:', '    topik:', '7: tools.move.topik: is not known here; did you mean'),
+    ('Move.', 'Move.\n    read: {}', '4: tools.move: expected exactly one of topic, read'),
+    ('    parameters:', '    x: 1\n    parameters:', '5: tools.move.x: is not known here'),
+    ('cmd_vel', 'cmd vel', "8: tools.move.topic.name: 'cmd vel' is no ROS name"),
+    ('cmd_vel', '"cmd_vel "', "8: tools.move.topic.name: 'cmd_vel ' is no ROS name"),
+    ('cmd_vel', '/cmd_vel/', "8: tools.move.topic.name: '/cmd_vel/' is no ROS name"),
+    ('cmd_vel', 'a//b', "8: tools.move.topic.name: 'a//b' is no ROS name"),
+    ('cmd_vel', '2nd', "8: tools.move.topic.name: '2nd' is no ROS name"),
+    ('cmd_vel', '"{{ mps }}"', "8: tools.move.topic.name: '{{ mps }}' is no ROS name"),
+    ('cmd_vel', '"cmd_vel\\n"', "8: tools.move.topic.name: 'cmd_vel\\n' is no ROS name"),
+    ('cmd_vel', '7', '8: tools.move.topic.name: name: expected text, got 7'),
+    ('geometry_msgs/msg/Twist', 'geometry_msgs/Twist', '9: tools.move.topic.type: '),
+    ('geometry_msgs/msg/Twist', 'a_msgs/srv/A', '9: tools.move.topic.type: '),
+    ('geometry_msgs/msg/Twist', 'a_msgs/msg/a', '9: tools.move.topic.type: '),
+    ('      type: geometry_msgs/msg/Twist\n', '', '7: tools.move.topic: type: expected text'),
+    ('rate_hz: 10', 'rate_hz: 0', '13: tools.move.topic.rate_hz: expected a number from 0.1'),
+    ('rate_hz: 10', 'rate_hz: true', '13: tools.move.topic.rate_hz: expected a number'),
+    ('rate_hz: 10', 'rate_hz: "9"', '13: tools.move.topic.rate_hz: expected a number'),
+    ('      for_s: 2\n', '', '13: tools.move.topic.rate_hz: needs for_s or until'),
+    ('for_s: 2', 'for_s: 2\n      until: {}', '7: tools.move.topic: expected for_s or until'),
+    ('for_s: 2', 'until: {topic: a, type: a/msg/A}', '14: tools.move.topic.until: when is'),
+    (
+        'for_s: 2',
+        'until: {topic: a, type: a/msg/A, when: "{{ now.x }}"}',
+        '14: tools.move.topic.until: within_s is missing',
+    ),
+    ('then: {}', 'then: {topic: a}', '15: tools.move.topic.then: type: expected text'),
+    ('then: {}', 'then: 0', '15: tools.move.topic.then: expected a mapping, got 0'),
+    # Motion
+    ('      then: {}\n', '', '7: tools.move.topic: moves the robot and needs then'),
+    ('{exclusive: motion}', '{}', '4: tools.move: moves the robot and needs guard'),
+    ('{exclusive: motion}', '{exclusive: 3}', '17: tools.move.guard.exclusive: expected the'),
+    (
+        '{exclusive: motion}',
+        '{exclusive: motion, max_per_minute: 0}',
+        '17: tools.move.guard.max_per_minute: expected a number from 1 to 6000, got 0',
+    ),
+    # Parameters
+    (', maximum: 1', '', '6: tools.move.parameters.mps: has no upper bound; add maximum'),
+    ('minimum: 0, ', '', '6: tools.move.parameters.mps: has no lower bound; add minimum'),
+    ('maximum: 1', 'maximum: .inf', '6: expected a finite number, got inf'),
+    ('maximum: 1', 'maximum: "1"', "6: tools.move.parameters.mps: is no JSON Schema: '1' is"),
+    (
+        'maximum: 1',
+        'maximun: 1',
+        "6: tools.move.parameters.mps.maximun: is no JSON Schema keyword known here; "
+        "did you mean 'maximum'?",
+    ),
+    ('type: number', 'type: float', '6: tools.move.parameters.mps: is no JSON Schema: '),
+    ('maximum: 1', 'maximum: 1, default: 3', '6: tools.move.parameters.mps.default: '),
+    ('maximum: 1', 'maximum: 1, default: "0"', '6: tools.move.parameters.mps.default: '),
+    ('maximum: 1', 'maximum: 1, default: true', '6: tools.move.parameters.mps.default: '),
+    ('maximum: 1', 'maximum: 1, pattern: "["', '6: tools.move.parameters.mps: is no '),
+    ('mps: {type: number, minimum: 0, maximum: 1}', 'mps: 3', '6: tools.move.parameters.mps'),
+    ('mps: {', 'pi: {', '6: tools.move.parameters.pi: this name is taken'),
+    ('mps: {', 'places: {', '6: tools.move.parameters.places: this name is taken'),
+    ('mps: {', 'start: {', '6: tools.move.parameters.start: this name is taken'),
+    ('mps: {', 'self: {', '6: tools.move.parameters.self: this name is taken'),
+    ('mps: {', '__class__: {', '6: tools.move.parameters.__class__: expected a name'),
+    ('maximum: 1', 'enum: "{{ nowhere }}"', '6: tools.move.parameters.mps.enum: nothing is'),
+    ('maximum: 1', 'enum: "{{ 3 }}"', '6: tools.move.parameters.mps.enum: expected a list'),
+    ('maximum: 1', 'enum: []', '6: tools.move.parameters.mps.enum: expected at least'),
+    ('maximum: 1', 'enum: 5', '6: tools.move.parameters.mps: is no JSON Schema'),
+    # Templates
+    (
+        '"{{ mps }}"',
+        '"{{ mpx }}"',
+        "12: tools.move.topic.message.linear.x: nothing is named 'mpx' here; there is mps, "
+        "places, speeds and the functions; did you mean 'mps'?",
+    ),
+    ('"{{ mps }}"', '["{{ mps +"]', '12: tools.move.topic.message.linear.x[0]: '),
+    ('"{{ mps }}"', '"{{ now }}"', '12: tools.move.topic.message.linear.x: nothing is'),
+    ('"{{ mps }}"', '"{% if %}"', '12: tools.move.topic.message.linear.x: '),
+    ('for_s: 2', 'for_s: "{{ range(9) }}"', '14: tools.move.topic.for_s: nothing is'),
+    # Examples
+    ('{mps: 0.5}]', '{mps: 5}]', '19: tools.move.examples[0][1]: the example breaks'),
+    ('{mps: 0.5}]', '{}]', '19: tools.move.examples[0][1]: the example breaks the'),
+    ('"go", {mps: 0.5}', '"go"', '19: tools.move.examples[0]: expected [what a person says'),
+    ('"Hi."', '[{fly: {}}]', "21: examples[0][1][0]: there is no tool named 'fly'"),
+    ('"Hi."', '[{move: {mps: 2}}]', '21: examples[0][1][0].move: the example breaks the'),
+    ('"Hi."', '[{move: {mps: 1}}], {values: [1, 2]}', '21: examples[0][2].values: expected 1'),
+    # Tables and stop words
+    ('places: {', 'pi: {', '2: tables.pi: expected a name of a-z, 0-9 and _, not that of'),
+    ('speeds: [1, 2]', 'speeds: 3', '2: tables.speeds: expected a table or a list, got 3'),
+    ('robot: bench', 'robot: bench\nstop_words: halt', '2: stop_words: expected a list'),
+    ('robot: bench', 'robot: bench\nstop_words: [halt, ""]', '2: stop_words[1]: expected a'),
+    # YAML
+    ('robot: bench', 'robot: bench\nrobot: b', "2: 'robot' stands here a second time"),
+    ('rate_hz: 10', 'name: other', "13: 'name' stands here a second time"),
+    ('for_s: 2', 'for_s: [', '1'),
+    ('tables: {places', 'tables: &t {again: *t, places', '2: more than'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(('old', 'new', 'expected'), WRONG)
 def test_a_problem_is_told_by_line_and_path(
     tmp_path: Path, old: str, new: str, expected: str
 ) -> None:
@@ -429,3 +431,31 @@ def test_a_disabled_tool_is_read_all_the_same(tmp_path: Path) -> None:
     assert problems(tmp_path, text) == [
         "4: tools.act.enabled: expected true or false, got 'off ish'"
     ]
+
+
+# What a schema can't see: what depends on other places, templates, patterns, and a line's end.
+BEYOND_A_SCHEMA = (
+    *("name: 'cmd_vel\\n' is", 'mps.default: ', 'mps: is no JSON Schema: ', 'taken by a table'),
+    *(
+        'nothing is named ',
+        'expected a list, or a table',
+        'message.linear.x',
+        'the example breaks',
+    ),
+    *('the example breaks', 'there is no tool', 'values: expected 1'),
+)
+
+
+@pytest.mark.parametrize(('old', 'new', 'expected'), WRONG)
+def test_editors_mark_what_the_loader_refuses(
+    tmp_path: Path, old: str, new: str, expected: str
+) -> None:
+    text = changed(old, new)
+    schema = json.loads((CONFIG.parent / 'tool_file.schema.json').read_text())
+    try:
+        data, _ = parse(text)
+    except YamlError:
+        return
+    marked = not Draft7Validator(schema).is_valid(data)
+    told = '\n'.join(problems(tmp_path, text))
+    assert marked or any(phrase in told for phrase in BEYOND_A_SCHEMA), told
