@@ -5,7 +5,8 @@
     ros2 launch nemotron_ros demo.launch.py
     nemotron ask 'turn left by ninety degrees'      # in another terminal
 
-It takes the arguments of ``nemotron.launch.py`` as well. When one of the two ends, both do.
+It takes the arguments of ``nemotron.launch.py`` as well. When one of the two ends, both do,
+unless it is respawned.
 """
 
 from pathlib import Path
@@ -17,8 +18,10 @@ from launch.actions import (
     RegisterEventHandler,
     Shutdown,
 )
+from launch.conditions import UnlessCondition
 from launch.event_handlers import OnProcessExit
 from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import LaunchConfiguration
 
 from nemotron_ros.bringup import HEADLESS_ROBOT, config_path, headless_robot, launched
 from nemotron_ros.parameters import DESCRIPTIONS
@@ -37,6 +40,9 @@ def generate_launch_description() -> LaunchDescription:
             ),
             *launched(headless_robot, HEADLESS_ROBOT),
             IncludeLaunchDescription(PythonLaunchDescriptionSource(str(NEMOTRON))),
-            RegisterEventHandler(OnProcessExit(on_exit=[Shutdown(reason='a process ended')])),
+            RegisterEventHandler(
+                OnProcessExit(on_exit=[Shutdown(reason='a process ended')]),
+                condition=UnlessCondition(LaunchConfiguration('respawn', default='false')),
+            ),
         ]
     )

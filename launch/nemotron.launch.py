@@ -11,11 +11,11 @@ from dataclasses import fields
 
 from launch import LaunchDescription
 
-from nemotron_ros.bringup import NAMESPACE, Setting, config_path, launched, nemotron
+from nemotron_ros.bringup import ANY_PROCESS, Setting, config_path, launched, nemotron
 from nemotron_ros.parameters import DESCRIPTIONS, Parameters
 
 SETTINGS = {
-    'namespace': NAMESPACE,
+    **ANY_PROCESS,
     'params_file': Setting(
         'Parameter file; the arguments come before what it says.',
         default=str(config_path('nemotron.yaml')),

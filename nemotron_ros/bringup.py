@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -12,6 +13,9 @@ from pathlib import Path
 from typing import IO, Any
 
 PACKAGE = 'nemotron_ros'
+LOG_LEVELS = ('debug', 'info', 'warn', 'error', 'fatal')
+RESPAWN_S = 2.0
+"""Between the end of a process and its new start, where ``respawn`` asks for one."""
 
 
 @dataclass(frozen=True)
@@ -19,6 +23,11 @@ class Process:
     """One ROS node to start: an executable of this package, its node name and parameters.
 
     ``parameters`` come before what ``params_file`` says.
+
+    :param log_level: the least severe that is logged, one of ``LOG_LEVELS``; empty is ``info``.
+    :param respawn: whether a launch file starts it anew, ``RESPAWN_S`` after it has ended.
+    :raise ValueError: if the namespace is none, or this middleware is not installed; ROS would
+        tell neither so that one knows what to do.
     """
 
     executable: str
@@ -26,6 +35,16 @@ class Process:
     parameters: Mapping[str, object] = field(default_factory=dict)
     namespace: str = ''
     params_file: Path | None = None
+    log_level: str = ''
+    respawn: bool = False
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r'/?([A-Za-z_]\w*(/[A-Za-z_]\w*)*/?)?', self.namespace, re.ASCII):
+            raise ValueError(
+                'namespace: expected names of letters, digits and _ parted by /, '
+                f'such as robot_1, got {self.namespace!r}'
+            )
+        _check_middleware()
 
     def ros_arguments(self) -> list[str]:
         """Return the command-line arguments that set name, namespace and parameters."""
@@ -34,6 +53,8 @@ class Process:
             arguments += ['-r', f'__ns:=/{self.namespace.strip("/")}']
         if self.params_file is not None:
             arguments += ['--params-file', str(self.params_file)]
+        if self.log_level:
+            arguments += ['--log-level', self.log_level]
         for key, value in self.parameters.items():
             arguments += ['-p', f'{key}:={json.dumps(value, ensure_ascii=False)}']
         return arguments
@@ -61,26 +82,53 @@ class Process:
             name=self.name,
             namespace=self.namespace,
             parameters=[*files, dict(self.parameters)],
+            ros_arguments=['--log-level', self.log_level] if self.log_level else None,
+            respawn=self.respawn,
+            respawn_delay=RESPAWN_S,
             output='screen',
         )
+
+
+def _check_middleware() -> None:
+    """Hold ``RMW_IMPLEMENTATION`` against what is installed, if that can be told."""
+    wanted = os.environ.get('RMW_IMPLEMENTATION', '')
+    installed = {
+        path.name
+        for prefix in _prefixes()
+        for path in Path(prefix, 'share/ament_index/resource_index/rmw_typesupport').glob('rmw_*')
+        if path.name != 'rmw_implementation'
+    }
+    if wanted and installed and wanted not in installed:
+        raise ValueError(
+            f'RMW_IMPLEMENTATION: expected {" or ".join(sorted(installed))}, installed here, '
+            f'got {wanted!r}; unset it, or install ros-$ROS_DISTRO-{wanted.replace("_", "-")}'
+        )
+
+
+def _prefixes() -> list[str]:
+    return [path for path in os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep) if path]
 
 
 @dataclass(frozen=True)
 class Setting:
     """What may be said of a process when it is started: a launch argument.
 
-    ``default`` is text as well; where it is empty, the process decides.
+    ``default`` is text as well; where it is empty, the process decides. ``choices`` are the
+    texts that it may be, if not any.
     """
 
     description: str
     kind: type = str
     default: str = ''
+    choices: tuple[str, ...] = ()
 
     def value(self, text: str) -> object:
         """Return what the text stands for.
 
         :raise ValueError: saying what was expected.
         """
+        if self.choices and text not in self.choices:
+            raise ValueError(f'expected {" or ".join(self.choices)}, got {text!r}')
         if self.kind is bool:
             try:
                 return {'true': True, 'false': False}[text.lower()]
@@ -124,26 +172,52 @@ def launched(make: Callable[..., Process], settings: Mapping[str, Setting]) -> l
     ]
 
 
-NAMESPACE = Setting('Namespace of the robot and of the node that commands it.')
+ANY_PROCESS = {
+    'namespace': Setting('Namespace of the robot and of the node that commands it.'),
+    'log_level': Setting(
+        f'Least severe that is logged: {", ".join(LOG_LEVELS)}.', str, '', LOG_LEVELS
+    ),
+    'use_sim_time': Setting('Take the time from /clock, as of a simulation or a recording.', bool),
+    'respawn': Setting(
+        f'Start it anew {RESPAWN_S:g} s after it has ended, however it has.', bool, 'false'
+    ),
+}
+"""The arguments that the launch file of each process has."""
 
 HEADLESS_ROBOT = {
-    'namespace': NAMESPACE,
+    **ANY_PROCESS,
     'speed': Setting('Simulated seconds per second.', float),
     'battery': Setting('Charge of the battery at the start, 0 to 1.', float),
     'top_view_path': Setting('Where the service sim/top_view writes its picture.'),
-    'publish_clock': Setting('Publish /clock.', bool),
+    'publish_clock': Setting('Publish /clock; it does with use_sim_time.', bool),
 }
 
 
-def headless_robot(namespace: str = '', **parameters: object) -> Process:
-    """Return the simulated robot."""
-    return Process('headless_robot', 'headless_robot', parameters, namespace)
+def headless_robot(
+    namespace: str = '',
+    log_level: str = '',
+    respawn: bool = False,
+    use_sim_time: bool = False,
+    **parameters: object,
+) -> Process:
+    """Return the simulated robot, which is the clock if the others take theirs from one."""
+    given = {'publish_clock': True, **parameters} if use_sim_time else parameters
+    return Process(
+        'headless_robot',
+        'headless_robot',
+        given,
+        namespace,
+        log_level=log_level,
+        respawn=respawn,
+    )
 
 
 def nemotron(
     tool_file: str | Path = '',
     namespace: str = '',
     params_file: str | Path = '',
+    log_level: str = '',
+    respawn: bool = False,
     **parameters: object,
 ) -> Process:
     """Return the node that obeys commands, made active by itself.
@@ -162,6 +236,8 @@ def nemotron(
         {**given, 'autostart': True, **parameters},
         namespace,
         params,
+        log_level,
+        respawn,
     )
 
 
@@ -174,8 +250,7 @@ def config_path(*parts: str) -> Path:
     :raise FileNotFoundError: if it is in neither.
     """
     places = [Path(__file__).resolve().parent.parent / 'config']
-    prefixes = os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep)
-    places += [Path(prefix, 'share', PACKAGE, 'config') for prefix in prefixes if prefix]
+    places += [Path(prefix, 'share', PACKAGE, 'config') for prefix in _prefixes()]
     for place in places:
         path = place.joinpath(*parts)
         if path.exists():

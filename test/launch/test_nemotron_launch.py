@@ -19,6 +19,7 @@ from rclpy.parameter import parameter_value_to_python
 from servers import VelocityLog
 
 from nemotron_ros.bridge.waiting import until_true
+from nemotron_ros.bringup import ANY_PROCESS
 from nemotron_ros.cancel import CancelToken
 from nemotron_ros.parameters import Parameters
 
@@ -134,6 +135,16 @@ def test_bad_tool_file_ends_with_one_clear_line(launched, tmp_path):
     assert f'not configured: {tmp_path}/none.yaml: can not be read' in lines[0]
 
 
+def test_a_middleware_that_is_not_installed_is_named(monkeypatch):
+    monkeypatch.setenv('RMW_IMPLEMENTATION', 'rmw_nonsense')
+    context = LaunchContext()
+    *declarations, start = described().entities
+    for declaration in declarations:
+        declaration.visit(context)
+    with pytest.raises(ValueError, match=r'^RMW_IMPLEMENTATION: expected rmw_.*unset it, or inst'):
+        start.visit(context)
+
+
 def described() -> LaunchDescription:
     """Return what the launch file describes."""
     file = runpy.run_path(str(LAUNCH_FILES / 'nemotron.launch.py'))
@@ -146,6 +157,9 @@ def described() -> LaunchDescription:
         ('temperature', 'hot', "temperature: expected a number, got 'hot'"),
         ('max_turns', '2.5', "max_turns: expected a whole number, got '2.5'"),
         ('thinking', 'perhaps', "thinking: expected true or false, got 'perhaps'"),
+        ('respawn', 'often', "respawn: expected true or false, got 'often'"),
+        ('log_level', 'loud', "log_level: expected debug or info or warn or .*, got 'loud'"),
+        ('namespace', 'robot-1', "namespace: expected names of letters, .*, got 'robot-1'"),
         ('params_file', '/none.yaml', 'params_file: there is no /none.yaml'),
     ],
 )
@@ -162,5 +176,5 @@ def test_bad_argument_starts_nothing_and_is_named(name, text, message):
 def test_every_parameter_is_an_argument_and_described():
     arguments = described().get_launch_arguments()
     names = {parameter.name for parameter in fields(Parameters)}
-    assert {argument.name for argument in arguments} == names | {'namespace', 'params_file'}
+    assert {argument.name for argument in arguments} == names | {*ANY_PROCESS, 'params_file'}
     assert all(argument.description.endswith('.') for argument in arguments)
