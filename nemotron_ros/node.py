@@ -151,7 +151,7 @@ class NemotronNode(LifecycleNode):
             self._executor_for_tools = RosExecutor(self, self._tools)
             guard = Guard(
                 self._tools,
-                unmet=ConditionChecker(self._executor_for_tools.clients, self._tools.tables),
+                unmet=ConditionChecker(self._executor_for_tools.clients, self._tools),
                 confirmations=self._confirmations,
                 latches=self._latches,
             )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from typing import Any
 
 from nemotron_ros.bridge.clients import Clients
@@ -11,15 +10,20 @@ from nemotron_ros.bridge.values import fields_of, plain
 from nemotron_ros.bridge.waiting import DISCOVERY_S
 from nemotron_ros.cancel import CancelToken
 from nemotron_ros.tools.conditions import Condition, TopicCondition, fault_of_value
+from nemotron_ros.tools.model import ToolFile
 from nemotron_ros.tools.templates import TemplateError, evaluate
 
 
 class ConditionChecker:
     """Tells why a condition does not hold; waits for a topic's first message alone."""
 
-    def __init__(self, clients: Clients, tables: Mapping[str, object]) -> None:
+    def __init__(self, clients: Clients, tool_file: ToolFile) -> None:
         self._clients = clients
-        self._tables = dict(tables)
+        self._tables = dict(tool_file.tables)
+        for condition in tool_file.conditions.values():
+            if isinstance(condition, TopicCondition):
+                # Early, so that the first call finds a message there.
+                clients.latest(condition.topic, condition.type).connect(0.0, CancelToken())
 
     def __call__(self, condition: Condition, cancel: CancelToken) -> str:
         """Return why a condition does not hold, or that it can't be told; empty if it holds."""
