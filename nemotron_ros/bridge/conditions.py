@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Any
 
 from nemotron_ros.bridge.clients import Clients
+from nemotron_ros.bridge.interfaces import InterfaceError
+from nemotron_ros.bridge.transform_tree import TransformError
 from nemotron_ros.bridge.values import fields_of, plain
 from nemotron_ros.bridge.waiting import DISCOVERY_S
 from nemotron_ros.cancel import CancelToken
-from nemotron_ros.tools.conditions import Condition, TopicCondition, fault_of_value
+from nemotron_ros.tools.conditions import (
+    Condition,
+    TopicCondition,
+    TransformCondition,
+    fault_of_value,
+)
 from nemotron_ros.tools.model import ToolFile
 from nemotron_ros.tools.templates import TemplateError, evaluate
 
@@ -24,11 +32,30 @@ class ConditionChecker:
             if isinstance(condition, TopicCondition):
                 # Early, so that the first call finds a message there.
                 clients.latest(condition.topic, condition.type).connect(0.0, CancelToken())
+            else:
+                with suppress(InterfaceError):  # told when it is asked for
+                    clients.transforms()
 
     def __call__(self, condition: Condition, cancel: CancelToken) -> str:
         """Return why a condition does not hold, or that it can't be told; empty if it holds."""
-        if not isinstance(condition, TopicCondition):
-            return 'transforms can not be looked up here'
+        if isinstance(condition, TransformCondition):
+            return self._unknown_transform(condition, cancel)
+        return self._fault_of_topic(condition, cancel)
+
+    def _unknown_transform(self, condition: TransformCondition, cancel: CancelToken) -> str:
+        try:
+            self._clients.transforms().look_up(
+                condition.target,
+                condition.source,
+                condition.max_age_s,
+                min(condition.max_age_s, DISCOVERY_S),
+                cancel,
+            )
+        except (InterfaceError, TransformError) as error:
+            return str(error)
+        return ''
+
+    def _fault_of_topic(self, condition: TopicCondition, cancel: CancelToken) -> str:
         latest = self._clients.latest(condition.topic, condition.type)
         if not latest.connect(DISCOVERY_S, cancel):
             return f'nobody publishes {condition.topic}'

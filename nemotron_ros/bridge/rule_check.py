@@ -13,6 +13,7 @@ from nemotron_ros.bridge.interfaces import (
     load_service,
 )
 from nemotron_ros.bridge.motion_limits import motion_faults, speed_faults
+from nemotron_ros.bridge.transforms import TF_TYPE
 from nemotron_ros.tools.conditions import TopicCondition
 from nemotron_ros.tools.known import known_calls, known_part
 from nemotron_ros.tools.limits import MotionLimits
@@ -22,11 +23,12 @@ from nemotron_ros.tools.templates import TemplateError, Value, evaluate
 
 def type_problems(tool_file: ToolFile) -> Iterator[str]:
     """Yield a line for each type that conditions, limits and e-stop name and that is not there."""
-    named = {
-        f'conditions.{name}.type': condition.type
-        for name, condition in tool_file.conditions.items()
-        if isinstance(condition, TopicCondition)
-    }
+    named: dict[str, str] = {}
+    for name, condition in tool_file.conditions.items():
+        if isinstance(condition, TopicCondition):
+            named[f'conditions.{name}.type'] = condition.type
+        else:
+            named[f'conditions.{name}.transform'] = TF_TYPE
     if tool_file.limits.fence is not None:
         named['limits.fence.pose.type'] = tool_file.limits.fence.type
     if tool_file.estop.heartbeat is not None:

@@ -14,6 +14,7 @@ import pytest
 pytest.importorskip('nemotron_msgs', reason='nemotron_msgs is not built')
 pytest.importorskip('test_msgs', reason='test_msgs is not installed')
 
+from geometry_msgs.msg import TransformStamped
 from nemotron_msgs.action import ExecuteCommand
 from nemotron_msgs.msg import Confirmations, Event, ToolResult
 from nemotron_msgs.srv import CallTool, Confirm
@@ -28,12 +29,16 @@ from std_srvs.srv import Trigger
 from test_msgs.action import Fibonacci
 from threads import in_thread
 
+from nemotron_ros.bridge import transforms
+from nemotron_ros.bridge.clients import Clients
+from nemotron_ros.bridge.conditions import ConditionChecker
 from nemotron_ros.bridge.estop import EStopWatch
 from nemotron_ros.bridge.waiting import until_done, until_true
 from nemotron_ros.cancel import CancelToken
 from nemotron_ros.client import CommandClient
 from nemotron_ros.node import NemotronNode
 from nemotron_ros.tools.estop import EStop, Heartbeat
+from nemotron_ros.tools.tool_file import load
 
 FIXTURES = Path(__file__).resolve().parent.parent / 'fixtures'
 R = ExecuteCommand.Result
@@ -121,6 +126,28 @@ def test_a_call_runs_only_while_its_condition_holds(robot, eventually):
     time.sleep(0.6)
     assert 's old; one no older than 0.5 s is needed' in refused()
     assert robot.heard == [Empty()]
+
+
+def test_a_transform_must_be_known(ros, tmp_path, monkeypatch):
+    monkeypatch.setattr(transforms, 'load_message', lambda name: String)  # tf2_msgs or not
+    path = tmp_path / 'tools.yaml'
+    path.write_text("""
+robot: r
+conditions: {localised: {transform: {target: map, source: base}, max_age_s: 0.3}}
+tools: {honk: {description: Honk., topic: {name: horn, type: std_msgs/msg/Empty}}}
+""")
+    tool_file = load(path)
+    clients = Clients(ros.node('bridge'))
+    checker = ConditionChecker(clients, tool_file)
+    localised = tool_file.conditions['localised']
+    assert "'map'" in checker(localised, CancelToken(5.0))
+    stamped = TransformStamped(child_frame_id='base')
+    stamped.header.frame_id = 'map'
+    clients.transforms().take(SimpleNamespace(transforms=[stamped]))
+    assert checker(localised, CancelToken(5.0)) == ''
+    time.sleep(0.35)
+    assert 'was last told' in checker(localised, CancelToken(5.0))
+    clients.close()
 
 
 # Confirmation
