@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Any
 
 from nemotron_ros.bridge.clients import Clients
@@ -22,6 +23,15 @@ END_S = 2.0
 MAX_RESULT_CHARS = 65536
 
 
+@dataclass(frozen=True)
+class _Ended:
+    """How a function ended: with a value, or with what went wrong."""
+
+    value: object
+    fault: str
+    was_told_to_end: bool
+
+
 class Plugins:
     """Runs functions, each in a thread of its own, one call of each at a time.
 
@@ -33,7 +43,7 @@ class Plugins:
         self._clients = clients
         self._functions = {use: load_plugin(use) for use in uses}
         self._lock = threading.Lock()
-        self._running: dict[str, Future[object]] = {}
+        self._running: dict[str, Future[_Ended]] = {}
 
     def call(
         self,
@@ -55,7 +65,7 @@ class Plugins:
             except NobodyListens as error:
                 return ToolResult(Status.FAILED, None, str(error))
         budget = cancel.child(binding.timeout_s)
-        run: Future[object] = Future()
+        run: Future[_Ended] = Future()
         with self._lock:
             before = self._running.get(binding.use)
             if before is not None and not before.done():
@@ -66,11 +76,11 @@ class Plugins:
         threading.Thread(
             target=_run, args=(run, function, node, dict(arguments), budget), daemon=True
         ).start()
-        if until_done(run, binding.timeout_s, budget):
-            value, fault = _returned(run)
-            if fault:
-                return ToolResult(Status.FAILED, None, f'{binding.use}: {fault}')
-            return ToolResult(Status.SUCCEEDED, value)
+        until_done(run, binding.timeout_s, budget)
+        if run.done() and not run.result().was_told_to_end:
+            if run.result().fault:
+                return ToolResult(Status.FAILED, None, f'{binding.use}: {run.result().fault}')
+            return ToolResult(Status.SUCCEEDED, run.result().value)
         budget.cancel()
         if closer is not None:
             closer.send()
@@ -78,31 +88,32 @@ class Plugins:
             why = f'was told to end and has not within {END_S:g} s; it may still be going on'
             return ToolResult(Status.UNKNOWN, None, f'{binding.use} {why}')
         by_client = cancel.cause in (Cause.CANCELED, Cause.STOPPED)
-        value, fault = _returned(run)
         status = Status.CANCELED if by_client else Status.TIMED_OUT
-        return ToolResult(status, value, fault or f'{binding.use} was told to end, and did')
+        ended = run.result()
+        return ToolResult(status, ended.value, ended.fault or f'{binding.use} was ended early')
 
 
 def _run(
-    run: Future[object],
+    run: Future[_Ended],
     function: Plugin,
     node: Any,
     arguments: dict[str, Any],
     cancel: CancelToken,
 ) -> None:
+    value: object = None
     try:
-        run.set_result(function(node, arguments, cancel))
+        value, fault = _checked(function(node, arguments, cancel))
     except BaseException as error:  # a function that calls sys.exit() has ended, too
-        run.set_exception(error)
+        fault = str(error) or repr(error)
+    # One that returns after its token has ended may have left its work half done: that is
+    # never told as a success.
+    run.set_result(_Ended(value, fault, cancel.ended))
 
 
-def _returned(run: Future[object]) -> tuple[object, str]:
+def _checked(returned: object) -> tuple[object, str]:
     """Return what a function returned, as JSON, or what is wrong with it."""
-    error = run.exception()
-    if error is not None:
-        return None, str(error) or repr(error)
     try:
-        told = json.dumps(plain(run.result()), allow_nan=False)
+        told = json.dumps(plain(returned), allow_nan=False)
     except (TypeError, ValueError, RecursionError) as unfit:
         return None, f'ran, but what it returned is no JSON: {unfit}'
     if len(told) > MAX_RESULT_CHARS:
