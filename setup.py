@@ -17,11 +17,17 @@ def files_under(folder: str) -> list[tuple[str, list[str]]]:
     return list(parents.items())
 
 
+def listed(file: str) -> list[str]:
+    """Return the requirements that a file of pip's lists, without its comments."""
+    lines = Path(file).read_text(encoding='utf-8').splitlines()
+    return [line for line in lines if line and not line.startswith('#')]
+
+
 setup(
     name=NAME,
     version='0.1.0',
     packages=find_packages(include=[NAME, f'{NAME}.*']),
-    package_data={NAME: ['py.typed', 'sim/*.xml']},
+    package_data={NAME: ['py.typed']},
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{NAME}']),
         (SHARE, ['package.xml']),
@@ -29,9 +35,16 @@ setup(
         ('bin', ['scripts/nemotron']),
         *files_under('launch'),
         *files_under('config'),
+        *files_under('examples'),
     ],
+    python_requires='>=3.10',
+    # What rosdep installs by package.xml is not asked for again.
     install_requires=['setuptools'],
-    extras_require={'test': ['pytest']},
+    extras_require={
+        'all': listed('requirements/base.txt'),
+        'mcp': ['mcp>=2'],
+        'test': ['pytest'],
+    },
     zip_safe=False,
     maintainer='nemotron_ros maintainers',
     maintainer_email='nemotron-ros@users.noreply.github.com',

@@ -245,12 +245,13 @@ def config_path(*parts: str) -> Path:
     """Return the path of a file of the package's ``config`` folder.
 
     It is found beside the package in a checkout, and in the package's share
-    folder once installed.
+    folder once installed, be it by colcon or by pip.
 
     :raise FileNotFoundError: if it is in neither.
     """
     places = [Path(__file__).resolve().parent.parent / 'config']
-    places += [Path(prefix, 'share', PACKAGE, 'config') for prefix in _prefixes()]
+    prefixes = (*_prefixes(), sys.prefix)
+    places += [Path(prefix, 'share', PACKAGE, 'config') for prefix in prefixes]
     for place in places:
         path = place.joinpath(*parts)
         if path.exists():
