@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from any_calls import GOOD, calls, names
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from recorder import ROBOT, Act, Recorder, dispatcher, until_canceled
@@ -225,40 +226,6 @@ def test_a_cancel_ends_its_own_call_alone() -> None:
 
 # No sequence of calls reaches the robot unless each is in the file, allowed and valid.
 
-look_alikes = st.sampled_from(sorted(ALL)).flatmap(
-    lambda name: st.sampled_from(
-        [
-            *(name, name, name, f'/{name}', f'~/{name}', f'{name}/', f' {name}', f'{name} '),
-            *(f'{name}\n', f'{name}\0', name.upper(), name.title(), f'/robot/{name}', f'./{name}'),
-            *(name.replace('a', '\u0430'), name.replace('o', '\u043e')),
-            *(name.replace('i', '\u0131'), name.replace('i', '\u0456')),
-            *(name.replace('_', '\u2010'), f'{name}\u200b', f'{{{{ {name} }}}}', f'{name}()'),
-            ''.join(chr(ord(c) + 0xFEE0) for c in name),
-        ]
-    )
-)  # fmt: skip
-names = look_alikes | st.sampled_from(['*', '', 'cmd_vel', '/cmd_vel', '__class__']) | st.text()
-scalars = (
-    st.sampled_from([1, 1.5, 90, 'forward', 'hall', 'hi', ['cup'], {}, {'force_n': 5}, True, None])
-    | st.floats()
-    | st.integers(-300, 300)
-    | st.text(max_size=3)
-    | st.lists(st.floats() | st.text(max_size=2), max_size=4)
-)
-keys = st.sampled_from(['distance_m', 'direction', 'angle_deg', 'place', 'text', 'items', 'grip'])
-likely = st.sampled_from(
-    [
-        ('drive', {'distance_m': 1.0}),
-        ('drive', {'distance_m': 2.5}),
-        ('turn', {'angle_deg': 90}),
-        ('go_to', {'place': 'hall'}),
-        ('say', {'text': 'hi'}),
-        ('pick', {'items': ['cup'], 'grip': {}}),
-        ('get_battery', {}),
-    ]
-)
-calls = likely | st.tuples(names, st.dictionaries(keys | st.text(max_size=3), scalars, max_size=3))
-
 
 @settings(max_examples=300, deadline=None)
 @given(
@@ -284,34 +251,3 @@ def test_nothing_reaches_the_robot_that_is_not_known_allowed_and_valid(
             assert result.status is (Status.NOT_RUN if dry_run else Status.SUCCEEDED)
     assert sum(name == 'say' for name, _ in recorder.calls) <= 2
     assert sum(name == 'turn' for name, _ in recorder.calls) <= 3
-
-
-def within(value: Any, low: float, high: float) -> bool:
-    return type(value) in (int, float) and low <= value <= high
-
-
-# The bounds of the file, said a second time without JSON Schema.
-GOOD: dict[str, Callable[[dict[str, Any]], bool]] = {
-    'drive': lambda a: (
-        a.keys() - {'direction'} == {'distance_m'}
-        and within(a['distance_m'], 5e-324, 2)
-        and a.get('direction', 'forward') in ('forward', 'backward')
-    ),
-    'turn': lambda a: (
-        a.keys() == {'angle_deg'}
-        and within(a['angle_deg'], 5, 180)
-        and a['angle_deg'] == int(a['angle_deg'])
-    ),
-    'go_to': lambda a: a.keys() == {'place'} and a['place'] in ('kitchen', 'hall'),
-    'say': lambda a: a.keys() == {'text'} and type(a['text']) is str and 1 <= len(a['text']) <= 40,
-    'pick': lambda a: (
-        a.keys() == {'items', 'grip'}
-        and type(a['items']) is list
-        and 1 <= len(a['items']) <= 3
-        and all(type(item) is str and len(item) <= 10 for item in a['items'])
-        and len(set(a['items'])) == len(a['items'])
-        and type(a['grip']) is dict
-        and (a['grip'] == {} or a['grip'] == {'force_n': 5})
-    ),
-    'get_battery': lambda a: a == {},
-}
