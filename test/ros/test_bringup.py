@@ -155,7 +155,7 @@ def test_without_discovery_a_client_says_what_to_look_at(
     assert until_true(lambda: READY in output(), 20.0, CancelToken())
     with spinning('asking') as node:
         client = CommandClient(node)
-        with pytest.raises(CommandError, match='is the nemotron node .* same ROS_DOMAIN_ID'):
+        with pytest.raises(CommandError, match=r'is the nemotron node .* same ROS_DOMAIN_ID'):
             client.wait_ready(1.0)
         client.close()
     assert ends(child) == 0
