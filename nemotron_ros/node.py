@@ -65,14 +65,14 @@ STOP_S = 3.0
 class NemotronNode(LifecycleNode):
     """Serves natural-language commands.
 
-    ========== =====================================================
+    ========== ============================================================================
     transition what it does
-    ========== =====================================================
+    ========== ============================================================================
     configure  checks the tool file, loads the model, tells progress
     activate   takes goals
-    deactivate cancels what runs, waits for it, takes no more goals
+    deactivate cancels what runs, waits for it, takes no more goals, frees the tools' clients
     cleanup    frees the model and every ROS client
-    ========== =====================================================
+    ========== ============================================================================
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -191,6 +191,8 @@ class NemotronNode(LifecycleNode):
 
     def on_activate(self, state: State) -> TransitionCallbackReturn:
         """Take goals."""
+        if self._executor_for_tools is not None:
+            self._executor_for_tools.prepare()
         if self._dispatcher is not None:
             self._dispatcher.resume(INACTIVE)
         self._active = True
@@ -201,6 +203,8 @@ class NemotronNode(LifecycleNode):
         self._active = False
         if not self._end_commands():
             self.get_logger().error(f'not every command was seen to end within {STOP_S:g} s')
+        elif self._executor_for_tools is not None:
+            self._executor_for_tools.release()
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: State) -> TransitionCallbackReturn:

@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from action_msgs.msg import GoalStatus
+from action_msgs.srv import CancelGoal
 
+from nemotron_ros.bridge.action_server_watch import ActionServerWatch
 from nemotron_ros.bridge.clients import Clients
 from nemotron_ros.bridge.convert import to_message
 from nemotron_ros.bridge.interfaces import load_action
@@ -17,12 +19,14 @@ from nemotron_ros.bridge.waiting import DISCOVERY_S, POLL_S, until_done, until_t
 from nemotron_ros.cancel import CancelToken, Cause
 from nemotron_ros.tools.model import SendGoal
 from nemotron_ros.tools.result import Status, ToolResult
-from nemotron_ros.tools.templates import evaluate
+from nemotron_ros.tools.templates import TemplateError, evaluate
 
 CANCEL_S = 5.0
 """How long a cancelled goal is given to reach its terminal state."""
 FEEDBACK_S = 0.2
 """Feedback is passed on at most this often."""
+REASONS = ('error_msg', 'error_string', 'message')
+"""Fields of a result that say why, by the names that action types have for them."""
 
 
 def send_goal(
@@ -32,7 +36,11 @@ def send_goal(
     cancel: CancelToken,
     progress: Callable[[object], None],
 ) -> ToolResult:
-    """Send a goal and wait for its terminal state; a timeout cancels it first."""
+    """Send a goal and wait for its terminal state; a timeout cancels it first.
+
+    What is told is what was found: a goal that succeeds although it was cancelled has
+    succeeded, and one whose end nobody tells is *unknown*.
+    """
     action_class: Any = load_action(binding.type)
     goal = to_message(action_class.Goal, evaluate(binding.goal, variables), binding.name)
     check_motion(goal, clients.limits, binding.name)
@@ -40,68 +48,107 @@ def send_goal(
     budget = cancel.child(binding.timeout_s)
     if not until_true(client.server_is_ready, DISCOVERY_S, budget):
         return ToolResult(Status.FAILED, None, f'the action server {binding.name} is not there')
-    sent = client.send_goal_async(goal, feedback_callback=_throttled(progress))
-    if not until_done(sent, DISCOVERY_S, budget):
-        # An answer that comes later still finds a goal to cancel.
-        sent.add_done_callback(_cancel_late)
-        return ToolResult(
-            Status.UNKNOWN,
-            None,
-            f'{binding.name} has not said whether it takes the goal; if it does, it is cancelled',
-        )
-    handle = sent.result()
-    if not handle.accepted:
-        return ToolResult(Status.FAILED, None, f'{binding.name} rejected the goal')
-    finished = handle.get_result_async()
-    missed = 0
+    if budget.ended:
+        return ToolResult(_cut(cancel), None, 'ended before the goal was sent')
+    server = clients.action_server(binding.name)
+    feedback = _Feedback(progress)
+    sent = client.send_goal_async(goal, feedback_callback=feedback)
+    try:
+        in_time = until_done(sent, DISCOVERY_S, budget)
+        # A cancel may come before the server has said that it takes the goal. Then the goal
+        # is cancelled as soon as it has.
+        if not in_time and not until_done(sent, CANCEL_S, CancelToken(CANCEL_S)):
+            sent.add_done_callback(_cancel_late)
+            why = 'has not said whether it takes the goal; if it does, it is cancelled'
+            return ToolResult(Status.UNKNOWN, None, f'{binding.name} {why}')
+        handle = sent.result()
+        if not handle.accepted:
+            return ToolResult(Status.FAILED, None, f'{binding.name} rejected the goal')
+        finished = handle.get_result_async()
+        if in_time and not _wait(finished, server, budget):
+            why = 'went away; whether it still acts, and how it ended, is not known'
+            return ToolResult(Status.UNKNOWN, None, f'{binding.name} {why}')
+        if not finished.done():
+            answer = handle.cancel_goal_async()
+            # The command's budget is spent: the wait for the truth has one of its own.
+            if not until_done(finished, CANCEL_S, CancelToken(CANCEL_S)):
+                why = f'{_refusal(answer)} and has not ended after {CANCEL_S:g} s'
+                return ToolResult(Status.UNKNOWN, None, f'{binding.name} {why}')
+        return _judge(binding, finished.result(), variables, cancel)
+    finally:
+        feedback.over = True
+
+
+def _wait(finished: Any, server: ActionServerWatch, budget: CancelToken) -> bool:
+    """Wait for the result or the budget's end; False if the server has gone away before."""
     while not until_done(finished, 10 * POLL_S, budget):
         if budget.ended:
-            break
-        missed = 0 if client.server_is_ready() else missed + 1
-        if missed >= 5:
-            return ToolResult(
-                Status.UNKNOWN, None, f'{binding.name} went away; how it ended is not known'
-            )
-    if not finished.done():
-        handle.cancel_goal_async()
-        # The command's budget is spent: the wait for the truth has one of its own.
-        if not until_done(finished, CANCEL_S, CancelToken(CANCEL_S)):
-            return ToolResult(
-                Status.UNKNOWN,
-                None,
-                f'{binding.name} was asked to cancel and has not ended after {CANCEL_S:g} s',
-            )
-    return _judge(binding, finished.result(), variables, cancel)
+            return True
+        if server.gone():
+            return bool(finished.done())
+    return True
+
+
+def _refusal(answer: Any) -> str:
+    """Say what the server answered to a cancel."""
+    if not answer.done():
+        return 'was asked to cancel'
+    response = answer.result()
+    if response.return_code == CancelGoal.Response.ERROR_UNKNOWN_GOAL_ID:
+        return 'does not know the goal any more'
+    # Some servers refuse by a code, some by naming no goal that they cancel.
+    return 'was asked to cancel' if response.goals_canceling else 'refused to cancel the goal'
 
 
 def _judge(
     binding: SendGoal, response: Any, variables: Mapping[str, Any], cancel: CancelToken
 ) -> ToolResult:
     """Turn the terminal state into a result: what happened, not what was wanted."""
-    seen = fields_of(response.result)
+    result = response.result
     if response.status == GoalStatus.STATUS_SUCCEEDED:
         if binding.value is None:
-            return ToolResult(Status.SUCCEEDED, plain(response.result))
-        value = plain(evaluate(binding.value, {**seen, **variables}))
-        return ToolResult(Status.SUCCEEDED, value)
+            return ToolResult(Status.SUCCEEDED, plain(result))
+        try:
+            value = evaluate(binding.value, {**fields_of(result), **variables})
+        except TemplateError as error:
+            why = f'{binding.name} succeeded, but what it returned could not be told: {error}'
+            return ToolResult(Status.FAILED, plain(result), why)
+        return ToolResult(Status.SUCCEEDED, plain(value))
     if response.status == GoalStatus.STATUS_CANCELED:
-        by_client = cancel.cause in (Cause.CANCELED, Cause.STOPPED)
-        status = Status.CANCELED if by_client else Status.TIMED_OUT
-        return ToolResult(status, plain(response.result), f'{binding.name} was cancelled')
-    return ToolResult(Status.FAILED, plain(response.result), f'{binding.name} aborted the goal')
+        return ToolResult(_cut(cancel), plain(result), f'{binding.name} was cancelled')
+    if response.status == GoalStatus.STATUS_ABORTED:
+        why = f'{binding.name} aborted the goal{_reason(result)}'
+        return ToolResult(Status.FAILED, plain(result), why)
+    # A server that was started anew answers so for a goal of the one before it.
+    why = f'{binding.name} does not know the goal any more; how it ended is not known'
+    return ToolResult(Status.UNKNOWN, None, why)
 
 
-def _throttled(progress: Callable[[object], None]) -> Callable[[Any], None]:
-    told_s = 0.0
+def _reason(result: Any) -> str:
+    said = (getattr(result, name, '') for name in REASONS)
+    reason = next((text for text in said if isinstance(text, str) and text), '')
+    return f': {reason}' if reason else ''
 
-    def tell(message: Any) -> None:
-        nonlocal told_s
+
+def _cut(cancel: CancelToken) -> Status:
+    """Return the status of a call that was cut short: by its client, or by a deadline."""
+    by_client = cancel.cause in (Cause.CANCELED, Cause.STOPPED)
+    return Status.CANCELED if by_client else Status.TIMED_OUT
+
+
+class _Feedback:
+    """Passes feedback on, not too often and not after the end."""
+
+    def __init__(self, progress: Callable[[object], None]) -> None:
+        self._progress = progress
+        self._told_s = 0.0
+        self.over = False
+
+    def __call__(self, message: Any) -> None:
         now = time.monotonic()
-        if now - told_s >= FEEDBACK_S:
-            told_s = now
-            progress(plain(message.feedback))
-
-    return tell
+        if not self.over and now - self._told_s >= FEEDBACK_S:
+            self._told_s = now
+            self._progress(plain(message.feedback))
 
 
 def _cancel_late(sent: Any) -> None:

@@ -10,6 +10,7 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 
 from nemotron_ros.bridge.action_client import SpunActionClient
+from nemotron_ros.bridge.action_server_watch import ActionServerWatch
 from nemotron_ros.bridge.interfaces import load_action, load_message, load_service
 from nemotron_ros.bridge.latest import LatestMessage
 from nemotron_ros.bridge.qos import for_publisher
@@ -18,6 +19,9 @@ from nemotron_ros.bridge.transforms import Transforms
 from nemotron_ros.tools.limits import MotionLimits
 
 T = TypeVar('T')
+Key = tuple[str, str, str]
+Made = tuple[T, Callable[[], object]]
+"""Something of a node, and what frees it."""
 
 
 class Clients:
@@ -33,8 +37,8 @@ class Clients:
         self._node = node
         self._group = ReentrantCallbackGroup()
         self._lock = threading.Lock()
-        self._made: dict[tuple[str, str, str], Any] = {}
-        self._closers: list[Callable[[], object]] = []
+        self._made: dict[Key, Made[Any]] = {}
+        self._kept: frozenset[Key] = frozenset()
         self._tool_node = ToolNode(node)
 
     @property
@@ -46,12 +50,11 @@ class Clients:
         """Return a publisher whose QoS fits the subscribers that are there now."""
         name = self._node.resolve_topic_name(topic)
 
-        def make() -> Any:
+        def make() -> Made[Any]:
             publisher = self._node.create_publisher(
                 load_message(type_name), name, for_publisher(self._node, name)
             )
-            self._closers.append(lambda: self._node.destroy_publisher(publisher))
-            return publisher
+            return publisher, lambda: self._node.destroy_publisher(publisher)
 
         return self._get('publisher', name, type_name, make)
 
@@ -59,10 +62,9 @@ class Clients:
         """Return the keeper of a topic's newest message."""
         name = self._node.resolve_topic_name(topic)
 
-        def make() -> LatestMessage:
+        def make() -> Made[LatestMessage]:
             latest = LatestMessage(self._tool_node.node, load_message(type_name), name)
-            self._closers.append(latest.close)
-            return latest
+            return latest, latest.close
 
         return self._get('latest', name, type_name, make)
 
@@ -72,11 +74,10 @@ class Clients:
         :raise InterfaceError: where tf2_msgs is not installed.
         """
 
-        def make() -> Transforms:
+        def make() -> Made[Transforms]:
             node = self._tool_node.node
             transforms = Transforms(node, self._node.resolve_topic_name)
-            self._closers.append(transforms.close)
-            return transforms
+            return transforms, transforms.close
 
         return self._get('transforms', '', '', make)
 
@@ -84,11 +85,10 @@ class Clients:
         """Return a service client."""
         name = self._node.resolve_service_name(service)
 
-        def make() -> Any:
+        def make() -> Made[Any]:
             node = self._tool_node.node
             client = node.create_client(load_service(type_name), name, callback_group=self._group)
-            self._closers.append(lambda: node.destroy_client(client))
-            return client
+            return client, lambda: node.destroy_client(client)
 
         return self._get('service', name, type_name, make)
 
@@ -96,31 +96,44 @@ class Clients:
         """Return an action client."""
         name = self._node.resolve_topic_name(action)
 
-        def make() -> Any:
+        def make() -> Made[Any]:
             client = SpunActionClient(
                 self._tool_node.node,
                 load_action(type_name),
                 name,
                 callback_group=self._group,
             )
-            self._closers.append(client.destroy)
-            return client
+            return client, client.destroy
 
         return self._get('action', name, type_name, make)
+
+    def action_server(self, action: str) -> ActionServerWatch:
+        """Return what tells when the servers that are there now have gone."""
+        return ActionServerWatch(self._tool_node.node, self._node.resolve_topic_name(action))
+
+    def keep(self) -> None:
+        """Keep what there is now through every :meth:`release`."""
+        with self._lock:
+            self._kept = frozenset(self._made)
+
+    def release(self) -> None:
+        """Free everything that is not kept; it is made again when it is asked for."""
+        with self._lock:
+            freed = [self._made.pop(key) for key in list(self._made) if key not in self._kept]
+        for _, free in freed:
+            free()
 
     def close(self) -> None:
         """Free everything."""
         with self._lock:
-            closers, self._closers = self._closers, []
-            self._made.clear()
-        for close in closers:
-            close()
+            self._kept = frozenset()
+        self.release()
         self._tool_node.close()
 
-    def _get(self, kind: str, name: str, type_name: str, make: Callable[[], T]) -> T:
+    def _get(self, kind: str, name: str, type_name: str, make: Callable[[], Made[T]]) -> T:
         with self._lock:
             key = (kind, name, type_name)
             if key not in self._made:
                 self._made[key] = make()
-            made: T = self._made[key]
+            made: T = self._made[key][0]
             return made

@@ -36,14 +36,18 @@ class RosExecutor:
         self._clients = Clients(node, tool_file.limits)
         self._fence = tool_file.limits.fence
         self._tables = dict(tool_file.tables)
-        bindings = [tool.binding for tool in tool_file.tools.values()]
-        self._plugins = Plugins(
-            self._clients, [b.use for b in bindings if isinstance(b, UsePlugin)]
-        )
+        self._bindings = [tool.binding for tool in tool_file.tools.values()]
+        plugins = [b.use for b in self._bindings if isinstance(b, UsePlugin)]
+        self._plugins = Plugins(self._clients, plugins)
         self._halt = Halt(self._clients, tool_file)
+        self._clients.keep()  # a stop ends motion also while the tools are at rest
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Make what calls will need."""
         # Early, so that the servers know them by the first call: an answer to a client that
         # its server has not discovered yet is lost.
-        for binding in bindings:
+        for binding in self._bindings:
             if isinstance(binding, CallService):
                 self._clients.service(binding.name, binding.type)
             elif isinstance(binding, SendGoal):
@@ -97,6 +101,10 @@ class RosExecutor:
     def halt(self) -> None:
         """Send what ends motion, whoever began it."""
         self._halt()
+
+    def release(self) -> None:
+        """Free every client but those of a stop, until :meth:`prepare` or the next call."""
+        self._clients.release()
 
     def close(self) -> None:
         """Free every client."""

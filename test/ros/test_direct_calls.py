@@ -13,7 +13,7 @@ from nemotron_msgs.msg import Event, ToolManifest, ToolResult
 from nemotron_msgs.srv import CallTool, CancelCall, ListTools
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from scripted_node import SUCCESS, active_node, ask
-from servers import VelocityLog
+from servers import SwitchServer, VelocityLog
 from threads import in_thread
 
 
@@ -64,3 +64,24 @@ def test_manifest_announces_the_tools_and_their_end(ros, robot, eventually):
     assert robot.node.trigger_cleanup() == SUCCESS
     eventually(lambda: len(told) == 2)
     assert told[1].tools == []
+
+
+def test_deactivate_frees_the_tools_clients_and_activate_makes_them_again(ros, robot, eventually):
+    switch = SwitchServer(ros.node('switch_node'))
+    request = CallTool.Request(name='switch', arguments='{"on": true}', timeout_s=5.0)
+    answer = ask(robot.outside, CallTool, 'nemotron/call_tool', request)
+    assert answer.result.status == ToolResult.STATUS_SUCCEEDED
+
+    def clients() -> dict[str, list[str]]:
+        found = robot.outside.get_client_names_and_types_by_node('nemotron_tools', '/')
+        return dict(found)
+
+    assert clients() == {'/switch': ['std_srvs/srv/SetBool']}
+    assert robot.node.trigger_deactivate() == SUCCESS
+    eventually(lambda: clients() == {})
+    assert robot.outside.count_publishers('/cmd_vel') == 1  # a stop ends motion all the same
+    assert robot.node.trigger_activate() == SUCCESS
+    eventually(lambda: clients() != {})
+    answer = ask(robot.outside, CallTool, 'nemotron/call_tool', request)
+    assert answer.result.status == ToolResult.STATUS_SUCCEEDED
+    assert switch.asked == 2
