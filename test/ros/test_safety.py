@@ -281,7 +281,9 @@ def test_a_stop_outlives_the_tool_file(robot):
     assert robot.call('drive', seconds=0.2).error.startswith('stop: a stop is latched (stop)')
     assert robot.trigger('clear_stop').success
     robot.node.trigger_deactivate()
-    assert robot.trigger('stop').success
+    robot.node.trigger_cleanup()
+    assert robot.trigger('stop').success  # with no tool file, and nothing to stop
+    robot.node.trigger_configure()
     robot.node.trigger_activate()
     assert robot.call('drive', seconds=0.2).error.startswith('stop: a stop is latched (stop)')
 

@@ -323,10 +323,11 @@ def test_all_that_is_in_flight_is_bounded() -> None:
 
 def test_each_condition_must_hold(site: Site) -> None:
     site.unmet = {'upright': 'is False, and must be True'}
-    assert site.ask('climb') == ('requires', 'upright: is False, and must be True')
+    tally: Counter[str] = Counter()
+    assert site.ask('climb', tally=tally) == ('requires', 'upright: is False, and must be True')
     assert site.checked == ['charged', 'upright']
     site.unmet = {}
-    assert site.ask('climb')[0] == ''  # what was refused had used up no rate, quota or group
+    assert site.ask('climb', tally=tally)[0] == ''  # what was refused had used up no rate, quota or group
     assert site.ask('climb')[0] == 'rate'
 
 
