@@ -148,8 +148,12 @@ READ: dict[str, Draft] = {
         'value': {'names': '{{ name }}', 'positions': '{{ position }}'},
     },
     'sensor_msgs/msg/LaserScan': {
-        'description': 'Distance to the nearest obstacle all round, in metres.',
-        'value': '{{ round(min(ranges), 2) }}',
+        'description': 'Distance in metres to the nearest obstacle, and where it is.',
+        'kind': 'scan',
+    },
+    'sensor_msgs/msg/Image': {
+        'description': 'Size and brightness of the image.',
+        'kind': 'image',
     },
     'sensor_msgs/msg/Range': {
         'description': 'Distance to the nearest obstacle, in metres.',
@@ -172,4 +176,4 @@ READ: dict[str, Draft] = {
         'value': '{{ round(temperature, 1) }}',
     },
 }
-"""For a topic that others publish."""
+"""For a topic that others publish: what to tell of it, or the kind of read that sums it up."""

@@ -14,7 +14,7 @@ from rclpy.qos import QoSProfile
 from nemotron_ros.cancel import CancelToken
 
 SETTLED_S = 2.0
-"""Discovery is taken as done when the graph has stayed the same for so long."""
+"""Discovery is taken as done when the graph, not an empty one, has stayed the same for so long."""
 LOOK_S = 0.2
 
 
@@ -52,7 +52,9 @@ def settled(node: Node, timeout_s: float, cancel: CancelToken) -> Graph:
     deadline = time.monotonic() + timeout_s
     graph = snapshot(node)
     changed_s = time.monotonic()
-    while time.monotonic() - changed_s < SETTLED_S and time.monotonic() < deadline:
+    while time.monotonic() < deadline:
+        if graph != Graph() and time.monotonic() - changed_s >= SETTLED_S:
+            break
         if cancel.wait(LOOK_S):
             break
         newer = snapshot(node)

@@ -127,8 +127,11 @@ def _read(name: str, type_name: str) -> dict[str, Any]:
     draft = drafts.READ.get(type_name)
     if draft is None:
         draft = {'description': f'The latest {_words(name)}.', 'value': _value(message_class)}
-    read = {'topic': name, 'type': type_name, 'value': draft['value'], 'max_age_s': 5}
-    return {'description': draft['description'], 'read': read}
+    if 'kind' in draft:
+        what: dict[str, Any] = {draft['kind']: {'topic': name}}
+    else:
+        what = {'topic': name, 'type': type_name, 'value': draft['value']}
+    return {'description': draft['description'], 'read': {**what, 'max_age_s': 5}}
 
 
 def _publish(name: str, type_name: str) -> dict[str, Any]:
@@ -264,18 +267,25 @@ def _schema(kind: Kind) -> dict[str, Any]:
 
 
 def _named(found: Sequence[tuple[str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
-    """Return the tools by name: the shortest end of the interface's name that is still free."""
+    """Return the tools by name: the shortest end of the interface's name that is still free.
+
+    Of services and actions that are within something, it says of what: ``gripper_open``.
+    """
     tools: dict[str, dict[str, Any]] = {}
     # What reads comes first: it is what can be used at once.
     for name, entry in sorted(found, key=lambda pair: 'enabled' in pair[1]):
         prefix = 'get_' if 'read' in entry else 'send_' if 'topic' in entry else ''
-        tools[_tool_name(prefix, name, tools)] = entry
+        least = 1 if prefix else 2
+        tools[_tool_name(prefix, name, least, tools)] = entry
     return tools
 
 
-def _tool_name(prefix: str, name: str, used: Mapping[str, Any]) -> str:
+def _tool_name(prefix: str, name: str, least: int, used: Mapping[str, Any]) -> str:
     parts = [re.sub('[^a-z0-9_]', '_', part.lower()) for part in name.strip('/').split('/')]
-    ends = [prefix + '_'.join(parts[-length:]) for length in range(1, len(parts) + 1)]
+    ends = [
+        prefix + '_'.join(parts[-length:])
+        for length in range(min(least, len(parts)), len(parts) + 1)
+    ]
     numbered = (f'{ends[-1][:58]}_{number}' for number in count(2))
     for tool in chain((end[:64] for end in ends), numbered):
         if tool not in used and TOOL_NAME.match(tool):

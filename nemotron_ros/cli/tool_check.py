@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -88,7 +89,8 @@ def _report(
     for warning in warnings:
         print(f'{warning} (warning)', file=sys.stderr)
     if findings:
-        Console().print(_table(findings))
+        # A pipe has no width of its own; what goes there is not folded at 80.
+        Console(width=None if sys.stdout.isatty() else 120).print(_table(findings))
     if problems or findings:
         return 1
     more = f' ({disabled} more are disabled)' if disabled else ''
@@ -102,11 +104,11 @@ def _table(findings: Sequence[Any]) -> Table:
     for column in ('in the file', 'needs', 'is', 'nearest'):
         table.add_column(column, overflow='fold')
     for finding in findings:
-        line = finding.where.rsplit('/', 1)[-1]
+        file, _, line = finding.where.rpartition(':')
         row = (
-            f'{line} {finding.path}',
-            f'{finding.needs.value} {finding.name} ({finding.type})',
-            f'{finding.fault}: {finding.problem}',
+            f'{Path(file).name}:{line}\n{finding.path}',
+            f'{finding.needs.value} {finding.name}\n{finding.type}',
+            f'{finding.fault}\n{finding.problem}',
             finding.nearest,
         )
         table.add_row(*map(Text, row))

@@ -15,7 +15,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from nemotron_ros.bridge.graph import Endpoint, Graph, Topic
 from nemotron_ros.bridge.live import check_live, full_name
-from nemotron_ros.cli import main
+from nemotron_ros.cli import main, tool_scaffold
 from nemotron_ros.tools.tool_file import load
 
 FILE = """\
@@ -157,6 +157,37 @@ def test_a_name_like_it_of_the_same_type_is_nearest(file: Path) -> None:
     ]
 
 
+READS = """\
+robot: bench
+tools:
+  look: {description: L., read: {scan: {topic: scan}}}
+  see: {description: S., read: {image: {topic: ~/image}}}
+  where: {description: W., read: {transform: {target: map, source: base}}}
+  know:
+    description: K.
+    read:
+      several:
+        speed: {parameter: {node: planner, name: speed}}
+        level: {topic: level, type: std_msgs/msg/Float32, value: "{{ data }}"}
+  do:
+    description: D.
+    plugin: {use: bench, timeout_s: 1, then: {topic: halt, type: std_msgs/msg/Empty}}
+"""
+
+
+def test_each_kind_of_read_and_a_plugin_is_looked_for(file: Path) -> None:
+    file.write_text(READS)
+    assert told_of(file, Graph()) == [
+        '3 tools.look.read.scan.topic: missing: no publisher of /scan',
+        '4 tools.see.read.image.topic: missing: no publisher of /nemotron/image',
+        '5 tools.where.read.transform: missing: no publisher of /tf',
+        '10 tools.know.read.several.speed.parameter.node: missing: no service server of '
+        '/planner/get_parameters',
+        '11 tools.know.read.several.level.topic: missing: no publisher of /level',
+        '14 tools.do.plugin.then.topic: missing: no subscriber of /halt',
+    ]
+
+
 def test_the_wrong_side_is_nobody(file: Path) -> None:
     graph = without(WHOLE, cmd_vel=told('geometry_msgs/msg/Twist'))
     assert told_of(file, graph) == ['6 tools.drive.topic.name: nobody: no subscriber of /cmd_vel']
@@ -228,7 +259,10 @@ def test_what_scaffold_writes_passes_check_live(ros, tmp_path: Path, capsys) -> 
     assert 'is there already; name a new file' in capsys.readouterr().err
 
 
-def test_nothing_on_ros_is_told_and_no_file_is_left(tmp_path: Path, capsys) -> None:
+def test_nothing_on_ros_is_told_and_no_file_is_left(
+    tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tool_scaffold, 'DISCOVERY_S', 0.5)
     output = tmp_path / 'my_robot.yaml'
     assert main(['tools', 'scaffold', '--output', str(output)]) == 1
     assert 'nothing was found on ROS that could be a tool' in capsys.readouterr().err

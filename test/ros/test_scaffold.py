@@ -13,7 +13,7 @@ from recorded_interfaces import recorded_interfaces
 from nemotron_ros.bridge.check import check
 from nemotron_ros.bridge.graph import Endpoint, Graph, Topic
 from nemotron_ros.bridge.scaffold import scaffold
-from nemotron_ros.tools.model import Read, ToolFile
+from nemotron_ros.tools.model import Read, ReadImage, ReadScan, ToolFile
 from nemotron_ros.tools.tool_file import ToolFileError, load
 
 PACKAGES = (
@@ -23,7 +23,7 @@ PACKAGES = (
 ROBOT = Graph(
     services={
         '/dock': ('std_srvs/srv/Trigger',),
-        '/light': ('std_srvs/srv/SetBool',),
+        '/light/power': ('std_srvs/srv/SetBool',),
         '/base/get_parameters': ('rcl_interfaces/srv/GetParameters',),
         '/nemotron/list_tools': ('nemotron_msgs/srv/ListTools',),
         '/nemotron/stop': ('std_srvs/srv/Trigger',),
@@ -82,6 +82,8 @@ def test_what_reads_is_ready_and_what_acts_is_disabled(tmp_path: Path) -> None:
         '/goal_pose': heard('geometry_msgs/msg/PoseStamped'),
         '/speech': heard('std_msgs/msg/String'),
         '/points': told('sensor_msgs/msg/PointCloud2'),
+        '/scan': told('sensor_msgs/msg/LaserScan'),
+        '/image': told('sensor_msgs/msg/Image'),
         '/clock': both('rosgraph_msgs/msg/Clock'),
         '/tf': told('tf2_msgs/msg/TFMessage'),
         '/dock/_action/feedback': told('std_msgs/msg/String'),
@@ -90,10 +92,12 @@ def test_what_reads_is_ready_and_what_acts_is_disabled(tmp_path: Path) -> None:
     graph = Graph(topics, ROBOT.services, ROBOT.actions)
     with recorded_interfaces():
         robot, left_out = loaded(graph, tmp_path)
-    assert list(robot.tools) == ['get_battery_state', 'get_odom']
-    assert all(isinstance(tool.binding, Read) for tool in robot.tools.values())
+    kinds = {name: type(tool.binding) for name, tool in robot.tools.items()}
+    assert kinds == {
+        'get_battery_state': Read, 'get_odom': Read, 'get_scan': ReadScan, 'get_image': ReadImage,
+    }  # fmt: skip
     assert sorted(robot.disabled) == [
-        'dock', 'light', 'navigate_to_pose', 'send_cmd_vel', 'send_goal_pose', 'send_speech',
+        'dock', 'light_power', 'navigate_to_pose', 'send_cmd_vel', 'send_goal_pose', 'send_speech',
     ]  # fmt: skip
     assert list(left_out) == ['/points', '/strange']
     assert 'is too much for a model to read' in left_out['/points']
