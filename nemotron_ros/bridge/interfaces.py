@@ -51,6 +51,7 @@ def load_action(name: str) -> type[Any]:
     return _load(name, 'action')
 
 
+@functools.cache
 def _load(name: str, group: str) -> type[Any]:
     match = _NAME.fullmatch(name) if isinstance(name, str) else None
     if match is None or match['group'] not in (None, group):

@@ -119,6 +119,9 @@ def names_in(value: Value) -> frozenset[str]:
     return frozenset()
 
 
+_ALWAYS_FINE = (str, bool, int, type(None))
+
+
 class _Sandbox(ImmutableSandboxedEnvironment):
     def getitem(self, obj: Any, argument: Any) -> Any:
         """Return an item, never an attribute: a call's argument must not name a method."""
@@ -130,8 +133,8 @@ class _Sandbox(ImmutableSandboxedEnvironment):
 
 def _environment() -> _Sandbox:
     environment = _Sandbox(undefined=StrictUndefined, autoescape=False)
+    # The functions come with the variables: Jinja is slow to look through its globals.
     environment.globals.clear()
-    environment.globals.update(FUNCTIONS)
     return environment
 
 
@@ -163,7 +166,7 @@ def _compile(source: str, path: str, names: Iterable[str] | None) -> Template:
 
 def _compute(template: Template, variables: Mapping[str, Any]) -> Any:
     try:
-        result = template.compute(**variables)
+        result = template.compute(**{**FUNCTIONS, **variables})
         _check(result)
     except Exception as error:
         raise TemplateError(f'{template.path}: {template.source!r}: {error}') from error
@@ -172,10 +175,13 @@ def _compute(template: Template, variables: Mapping[str, Any]) -> Any:
 
 def _check(result: Any) -> None:
     """Raise for what is undefined or not finite, however deep it stands."""
+    if type(result) in _ALWAYS_FINE:
+        return
     if isinstance(result, Undefined):
         str(result)  # raises what is undefined
-    elif isinstance(result, float) and not math.isfinite(result):
-        raise ValueError(f'gives {result}')
+    elif isinstance(result, float):
+        if not math.isfinite(result):
+            raise ValueError(f'gives {result}')
     elif isinstance(result, (list, tuple, Mapping)):
         for item in result.values() if isinstance(result, Mapping) else result:
             _check(item)
