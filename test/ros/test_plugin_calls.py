@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import re
 import time
+from pathlib import Path
 
 import pytest
+from geometry_msgs.msg import Twist
 from plugin_package import install
 from servers import VelocityLog
 from threads import in_thread
@@ -135,3 +138,25 @@ def test_closing_message_is_checked_like_any_other(tmp_path, monkeypatch):
     path.write_text(TOOLS.replace('timeout_s: 2', f'timeout_s: 2, {wrong}'))
     (problem,) = check(load(path))
     assert 'tools.wave.plugin.then.message.speed' in problem
+
+
+def test_the_page_that_tells_how_to_write_one_is_right(ros, tmp_path, monkeypatch, eventually):
+    page = (Path(__file__).resolve().parents[2] / 'docs/plugins.md').read_text()
+    code = re.search(r'^```python\n(.*?)^```', page, re.DOTALL | re.MULTILINE)[1]
+    tools = re.search(r'^```yaml\n(.*?)^```', page, re.DOTALL | re.MULTILINE)[1]
+    install(monkeypatch, tmp_path / 'site', 'my_robot_tools', code, ('nod',))
+    path = tmp_path / 'tools.yaml'
+    path.write_text(f'robot: r\ntools:\n{tools}')
+    tool_file = load(path)
+    assert check(tool_file) == []
+    executor = RosExecutor(ros.node('bridge'), tool_file)
+    heard: list[float] = []
+    ros.node('head').create_subscription(
+        Twist, 'head/cmd_vel', lambda message: heard.append(message.angular.y), 10
+    )
+    dispatcher = Dispatcher(tool_file, Guard(tool_file), executor)
+    call = ToolCall('1', 'nod', {'times': 1})
+    result = dispatcher.run(call, frozenset({'nod'}), CancelToken(10.0))
+    assert (result.status, result.value) == (Status.SUCCEEDED, {'nods': 1})
+    eventually(lambda: heard == [0.5, -0.5, 0.0])
+    executor.close()
