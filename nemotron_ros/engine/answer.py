@@ -26,6 +26,7 @@ from nemotron_ros.chat.messages import ToolCall
 from nemotron_ros.engine.deltas import delta_of
 from nemotron_ros.engine.protocol import (
     ChatRequest,
+    ContextFull,
     Delta,
     EngineError,
     OutputError,
@@ -55,6 +56,7 @@ def deltas(
     """Yield the deltas of one turn.
 
     :param form: the format in which the model itself writes calls.
+    :raise ContextFull: if the context ended before ``max_tokens`` did.
     :raise OutputError: if the turn is cut short, or can't be read.
     :raise EngineError: if the server does not keep to the protocol.
     """
@@ -74,10 +76,17 @@ def deltas(
             raise OutputError(_REASONS.get(ended_by, f'the server ended the answer: {ended_by}'))
         yield from map(delta_of, reader.finish(truncated=ended_by == 'length'))
     except FormatError as error:
-        raise OutputError(f"the model's output can not be used: {error}") from error
+        kind = _kind_of_cut(ended_by, meter, request)
+        raise kind(f"the model's output can not be used: {error}") from error
     yield meter.usage()
     if ended_by == 'length':
-        raise OutputError(f'the answer was cut off after {meter.completion} tokens')
+        kind = _kind_of_cut(ended_by, meter, request)
+        raise kind(f'the answer was cut off after {meter.completion} tokens')
+
+
+def _kind_of_cut(ended_by: str, meter: _Meter, request: ChatRequest) -> type[OutputError]:
+    by_context = ended_by == 'length' and 0 < meter.completion < request.max_tokens
+    return ContextFull if by_context else OutputError
 
 
 class _Reader:

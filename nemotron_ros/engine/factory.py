@@ -77,7 +77,7 @@ def make_engine(
 
         return TensorRtLlmEngine(settings.model, settings.context_tokens)
     if settings.engine == 'scripted':
-        return ScriptedEngine(Path(settings.script))
+        return ScriptedEngine(Path(settings.script), settings.context_tokens)
     raise EngineError(f'engine: expected {" or ".join(ENGINES)}, got {settings.engine!r}')
 
 

@@ -333,4 +333,4 @@ def _is_ready(client: httpx.Client, route: str, until: CancelToken) -> bool:
 
 def _without(key: str, error: EngineError) -> EngineError:
     """Take the key out of what a server has sent back."""
-    return EngineError(str(error).replace(key, '***')) if key else error
+    return type(error)(str(error).replace(key, '***')) if key else error

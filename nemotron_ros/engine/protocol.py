@@ -97,6 +97,14 @@ class OutputError(EngineError):
     """The model's output is not a tool call nor an answer: cut short, or not in the format."""
 
 
+class PromptTooLong(EngineError):
+    """The prompt does not fit into the context. Nothing of an answer has come."""
+
+
+class ContextFull(OutputError):
+    """The answer was cut off by the end of the context, and not by ``max_tokens``."""
+
+
 Progress = Callable[[float, str], None]
 """Called while a model loads, with a fraction from 0 to 1 and what is going on."""
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from nemotron_ros.engine.exchange import Refused
-from nemotron_ros.engine.protocol import EngineError
+from nemotron_ros.engine.protocol import EngineError, PromptTooLong
 
 MAX_TEXT = 400
 _BUSY = (429, 503)
@@ -52,14 +52,16 @@ def of_error(error: Any) -> EngineError:
     kind = error.get('type', '') if isinstance(error, dict) else ''
     text = _text(error)
     if kind == 'exceed_context_size_error' and isinstance(error, dict):
-        return EngineError(
+        return PromptTooLong(
             f'the prompt has {error.get("n_prompt_tokens")} tokens and the context holds '
             f'{error.get("n_ctx")}; use fewer tools or examples, or a larger context_tokens'
         )
-    hint = ''
+    told = f'the server refused the request: {text}'
     if _TOO_LONG.search(f'{kind} {text}'):
-        hint = '; use fewer tools or examples, or start the server with a larger context'
-    return EngineError(f'the server refused the request: {text}{hint}')
+        return PromptTooLong(
+            f'{told}; use fewer tools or examples, or start the server with a larger context'
+        )
+    return EngineError(told)
 
 
 def retry_after_s(refused: Refused, attempt: int) -> float | None:

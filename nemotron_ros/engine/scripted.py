@@ -9,7 +9,8 @@ the newest turn is given::
       reasoning: It wants ...   # reasoning text
       delay_s: 0.5              # how long the words take to come, seconds
 
-Nothing is checked against the tools: what a script says is as little trusted as
+Words stand for tokens: a prompt of more words than its context holds is refused, as other
+engines do. Nothing is checked against the tools: what a script says is as little trusted as
 what a model says.
 """
 
@@ -32,6 +33,7 @@ from nemotron_ros.engine.protocol import (
     ModelFileError,
     ModelInfo,
     Progress,
+    PromptTooLong,
     ReasoningDelta,
     TextDelta,
     UsageDelta,
@@ -53,10 +55,14 @@ class Reply:
 
 
 class ScriptedEngine:
-    """Replies from a file, word by word."""
+    """Replies from a file, word by word.
 
-    def __init__(self, script: Path) -> None:
+    :param context_tokens: words that a prompt may have; 0 sets no limit.
+    """
+
+    def __init__(self, script: Path, context_tokens: int = 0) -> None:
         self._path = Path(script)
+        self._context_tokens = context_tokens
         self._replies: tuple[Reply, ...] | None = None
         self._running: set[CancelToken] = set()
 
@@ -64,12 +70,18 @@ class ScriptedEngine:
         """Read the file."""
         self._replies = load_script(self._path)
         progress(1.0, 'ready')
-        return ModelInfo('scripted', self._path.name, 0)
+        return ModelInfo('scripted', self._path.name, self._context_tokens)
 
     def stream(self, request: ChatRequest, cancel: CancelToken) -> Generator[Delta, None, None]:
         """Yield the deltas of the reply to the newest turn; see :class:`Engine`."""
         if self._replies is None:
             raise EngineError('the engine is not open')
+        words = sum(len(message.content.split()) for message in request.messages)
+        if 0 < self._context_tokens < words:
+            raise PromptTooLong(
+                f'the prompt has {words} words and the context holds {self._context_tokens}; use '
+                'fewer tools or examples, or a larger context_tokens'
+            )
         newest = request.messages[-1].content
         reply = next((reply for reply in self._replies if reply.when in newest), None)
         if reply is None:
@@ -90,8 +102,7 @@ class ScriptedEngine:
                 yield delta
         finally:
             self._running.discard(until)
-        said = ' '.join(message.content for message in request.messages)
-        yield UsageDelta(len(said.split()), 0, len(deltas))
+        yield UsageDelta(words, 0, len(deltas))
 
     def close(self) -> None:
         """Forget the file, and end what is being said."""

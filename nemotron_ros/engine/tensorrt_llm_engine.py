@@ -24,11 +24,13 @@ from nemotron_ros.engine.local_prompt import LocalPrompt, load_prompt
 from nemotron_ros.engine.optional_packages import import_packages
 from nemotron_ros.engine.protocol import (
     ChatRequest,
+    ContextFull,
     Delta,
     EngineError,
     ModelInfo,
     OutputError,
     Progress,
+    PromptTooLong,
     UsageDelta,
 )
 from nemotron_ros.engine.token_guide import GuideMaker
@@ -205,7 +207,7 @@ class TensorRtLlmEngine:
         tokens = loaded.prompt.tokens(request)
         room = loaded.context_tokens - len(tokens)
         if room <= 0:
-            raise EngineError(
+            raise PromptTooLong(
                 f'the prompt has {len(tokens)} tokens and the context holds '
                 f'{loaded.context_tokens}; use fewer tools or examples, or a larger context_tokens'
             )
@@ -241,7 +243,8 @@ class TensorRtLlmEngine:
         yield from reader.finish(truncated=is_cut_off)
         yield UsageDelta(len(tokens), 0, written)
         if is_cut_off:
-            raise OutputError(f'the answer was cut off after {written} tokens')
+            kind = ContextFull if written < request.max_tokens else OutputError
+            raise kind(f'the answer was cut off after {written} tokens')
 
 
 def _sampling(loaded: _Loaded, request: ChatRequest, grammar: str, max_tokens: int) -> Any:

@@ -17,11 +17,13 @@ from nemotron_ros.engine.local_prompt import LocalPrompt, load_prompt
 from nemotron_ros.engine.optional_packages import import_packages
 from nemotron_ros.engine.protocol import (
     ChatRequest,
+    ContextFull,
     Delta,
     EngineError,
     ModelInfo,
     OutputError,
     Progress,
+    PromptTooLong,
     UsageDelta,
 )
 from nemotron_ros.engine.token_guide import GuideMaker
@@ -199,7 +201,7 @@ class TransformersEngine:
         tokens = loaded.prompt.tokens(request)
         room = loaded.context_tokens - len(tokens)
         if room <= 0:
-            raise EngineError(
+            raise PromptTooLong(
                 f'the prompt has {len(tokens)} tokens and the context holds '
                 f'{loaded.context_tokens}; use fewer tools or examples, or a larger context_tokens'
             )
@@ -220,7 +222,8 @@ class TransformersEngine:
         yield from reader.finish(truncated=not turn.ended)
         yield UsageDelta(len(tokens), turn.cached, turn.written)
         if not turn.ended:
-            raise OutputError(f'the answer was cut off after {turn.written} tokens')
+            kind = ContextFull if turn.written < request.max_tokens else OutputError
+            raise kind(f'the answer was cut off after {turn.written} tokens')
 
     def _ends(self, loaded: _Loaded, cancel: CancelToken) -> bool:
         if self._loaded is not loaded:

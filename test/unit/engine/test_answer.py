@@ -14,6 +14,7 @@ from nemotron_ros.engine.answer import MAX_CALLS, deltas
 from nemotron_ros.engine.protocol import (
     CallDelta,
     ChatRequest,
+    ContextFull,
     Delta,
     EngineError,
     OutputError,
@@ -128,6 +129,17 @@ def test_calls_that_are_not_to_be_trusted(chunks: list[dict[str, Any]], told: st
 def test_a_call_that_is_cut_short() -> None:
     with pytest.raises(OutputError, match='stop: cut short'):
         read(chunk(tool_calls=[call()]), chunk('length'))
+
+
+@pytest.mark.parametrize('said', [{'content': 'I am'}, {'tool_calls': [call()]}])
+@pytest.mark.parametrize(('tokens', 'by_context'), [(99, True), (100, False), (0, False)])
+def test_an_answer_that_the_context_cuts_short(
+    said: dict[str, Any], tokens: int, by_context: bool
+) -> None:
+    usage = {'choices': [], 'usage': {'completion_tokens': tokens}}
+    with pytest.raises(OutputError, match='cut') as error:
+        read(chunk(**said), chunk('length'), usage)
+    assert isinstance(error.value, ContextFull) == by_context
 
 
 @pytest.mark.parametrize('field', ['reasoning', 'reasoning_content'])

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from nemotron_ros.engine.exchange import Refused
+from nemotron_ros.engine.protocol import PromptTooLong
 from nemotron_ros.engine.refusals import of_error, of_status, retry_after_s
 
 
@@ -46,14 +47,16 @@ def test_however_the_error_is_written(error: object, told: str) -> None:
     ],
 )
 def test_a_prompt_that_is_too_long(message: str) -> None:
-    told = str(of_status(refused(400, {'error': {'message': message}})))
-    assert told.endswith(
+    error = of_status(refused(400, {'error': {'message': message}}))
+    assert isinstance(error, PromptTooLong)
+    assert str(error).endswith(
         '; use fewer tools or examples, or start the server with a larger context'
     )
 
 
 def test_the_context_of_llama_cpp() -> None:
     error = {'type': 'exceed_context_size_error', 'n_prompt_tokens': 5000, 'n_ctx': 4096}
+    assert isinstance(of_error(error), PromptTooLong)
     assert str(of_error(error)) == (
         'the prompt has 5000 tokens and the context holds 4096; use fewer tools or examples, or '
         'a larger context_tokens'

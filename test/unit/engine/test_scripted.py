@@ -18,6 +18,7 @@ from nemotron_ros.engine.protocol import (
     EngineError,
     ModelFileError,
     ModelInfo,
+    PromptTooLong,
     ReasoningDelta,
     TextDelta,
     UsageDelta,
@@ -49,6 +50,16 @@ def test_open_tells_what_it_is(tmp_path: Path) -> None:
     info = ScriptedEngine(path).open(ChatRequest(()), lambda *news: told.append(news))
     assert info == ModelInfo('scripted', 'script.yaml', 0)
     assert told == [(1.0, 'ready')]
+
+
+def test_a_prompt_of_more_words_than_the_context_holds(tmp_path: Path) -> None:
+    path = tmp_path / 'script.yaml'
+    path.write_text('- {text: Yes.}')
+    engine = ScriptedEngine(path, 5)
+    assert engine.open(ChatRequest(()), nothing).context_tokens == 5
+    assert say(engine, 'one two three')
+    with pytest.raises(PromptTooLong, match='the prompt has 6 words and the context holds 5'):
+        say(engine, 'one two three four')
 
 
 def test_reasoning_then_words_then_calls_then_usage(tmp_path: Path) -> None:
