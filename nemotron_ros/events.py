@@ -19,6 +19,8 @@ class Phase(IntEnum):
     EXECUTING = 4
     RESULT = 5
     DONE = 6
+    QUEUED = 7
+    ASKING = 8
 
 
 class CommandStatus(IntEnum):
@@ -32,6 +34,8 @@ class CommandStatus(IntEnum):
     STOPPED = 5
     TIMED_OUT = 6
     ENGINE_FAILED = 7
+    PREEMPTED = 8
+    ASKED = 9
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_srvs.srv import Trigger
 
 from nemotron_ros import parameters
-from nemotron_ros.agent import Agent, Command, Limits, Sampling, rejected
+from nemotron_ros.agent import Agent, Command, Limits, Line, Priority, Sampling, rejected
 from nemotron_ros.bridge.account import (
     event_message,
     manifest_message,
@@ -39,6 +39,7 @@ from nemotron_ros.bridge.qos import EVENTS
 from nemotron_ros.bridge.waiting import until_true
 from nemotron_ros.bringup import config_path
 from nemotron_ros.cancel import CancelToken, Cause
+from nemotron_ros.chat.history import History
 from nemotron_ros.deployment import engine_settings
 from nemotron_ros.device.detect import detect
 from nemotron_ros.device.profile import load_profiles
@@ -81,7 +82,6 @@ class NemotronNode(LifecycleNode):
         self._group = ReentrantCallbackGroup()
         self._lock = threading.Lock()
         self._tokens: dict[bytes, CancelToken] = {}
-        self._busy: str | None = None
         self._active = False
         self._model = ModelInfo('', '', 0)
         self._is_open = False
@@ -166,8 +166,16 @@ class NemotronNode(LifecycleNode):
                     wanted.max_tokens,
                     wanted.thinking_tokens,
                     wanted.max_command_chars,
+                    wanted.max_corrections,
                 ),
                 Sampling(wanted.temperature, wanted.seed, wanted.thinking, wanted.bound_thinking),
+                Line(wanted.max_goals, wanted.max_queued),
+                History(
+                    max_sessions=wanted.max_sessions,
+                    max_tokens=wanted.max_history_tokens,
+                    max_age_s=wanted.session_max_age_s,
+                ),
+                wanted.ask_user,
             )
             self._estop = EStopWatch(
                 self,
@@ -351,6 +359,7 @@ class NemotronNode(LifecycleNode):
             allowed_tools=tuple(goal.allowed_tools),
             dry_run=goal.mode == goal.MODE_DRY_RUN,
             thinking={goal.THINKING_OFF: False, goal.THINKING_ON: True}.get(goal.thinking),
+            priority=Priority(min(goal.priority, goal.PRIORITY_OPERATOR)),
         )
 
         def emit(event: Event) -> None:
@@ -368,17 +377,7 @@ class NemotronNode(LifecycleNode):
         problem = self._problem(goal)
         if problem:
             return rejected(command, problem, emit)
-        with self._lock:
-            running = self._busy
-            if running is None:
-                self._busy = command.text
-        if running is not None:
-            problem = f'busy with {running!r:.80}; wait for it, cancel it or say stop'
-            return rejected(command, problem, emit)
-        try:
-            return agent.execute(command, token, emit)
-        finally:
-            self._busy = None
+        return agent.execute(command, token, emit)
 
     def _problem(self, goal: ExecuteCommand.Goal) -> str:
         longest_s = self.get_parameter('goal_timeout_max_s').value
@@ -388,6 +387,8 @@ class NemotronNode(LifecycleNode):
             return f'mode: expected 0 (execute) or 1 (dry run), got {goal.mode}'
         if goal.thinking not in (goal.THINKING_DEFAULT, goal.THINKING_OFF, goal.THINKING_ON):
             return f'thinking: expected 0 (default), 1 (off) or 2 (on), got {goal.thinking}'
+        if goal.priority not in (goal.PRIORITY_NORMAL, goal.PRIORITY_OPERATOR):
+            return f'priority: expected 0 (normal) or 1 (operator), got {goal.priority}'
         return ''
 
     # Services

@@ -20,6 +20,12 @@ RANGES: dict[str, tuple[float, float]] = {
     'max_turns': (1, 32),
     'max_calls': (1, 128),
     'max_command_chars': (1, 20000),
+    'max_corrections': (0, 32),
+    'max_goals': (1, 32),
+    'max_queued': (0, 256),
+    'max_sessions': (1, 1024),
+    'max_history_tokens': (0, 65536),
+    'session_max_age_s': (1.0, 604800.0),
     'temperature': (0.0, 2.0),
     'seed': (0, 2**31 - 1),
     'goal_timeout_max_s': (1.0, 86400.0),
@@ -40,6 +46,13 @@ DESCRIPTIONS = {
     'max_turns': 'Most turns of the model in a command.',
     'max_calls': 'Most tool calls in a command.',
     'max_command_chars': 'Longest command taken, characters.',
+    'max_corrections': 'Turns of a command that may have a call that its schema refuses.',
+    'max_goals': "Commands that run at once; more than the engine's batch wait in the engine.",
+    'max_queued': 'Commands that may wait beside these; more are rejected.',
+    'ask_user': 'Let the model ask the person; the command ends, and the next one answers.',
+    'max_sessions': 'Conversations that are remembered.',
+    'max_history_tokens': 'Most tokens of earlier commands in a prompt; 0 remembers nothing.',
+    'session_max_age_s': 'How long a conversation is remembered after its last command, seconds.',
     'temperature': 'Sampling temperature; 0 takes the likeliest word.',
     'seed': 'Seed of the sampling.',
     'thinking': 'Let the model reason before it answers; a goal may say otherwise.',
@@ -67,6 +80,13 @@ class Parameters:
     max_turns: int = 6
     max_calls: int = 16
     max_command_chars: int = 2000
+    max_corrections: int = 3
+    max_goals: int = 1
+    max_queued: int = 0
+    ask_user: bool = False
+    max_sessions: int = 16
+    max_history_tokens: int = 1024
+    session_max_age_s: float = 3600.0
     temperature: float = 0.0
     seed: int = 0
     thinking: bool = False

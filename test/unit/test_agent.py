@@ -15,16 +15,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from recorder import ROBOT, Act, Recorder, dispatcher, until_canceled
 
-from nemotron_ros.agent import Agent, Command, Limits, Sampling
+from nemotron_ros.agent import Agent, Command, Limits, Line, Priority, Sampling
 from nemotron_ros.cancel import CancelToken, Cause
+from nemotron_ros.chat.history import History
 from nemotron_ros.chat.messages import Message, ToolCall
 from nemotron_ros.engine.protocol import (
     CallDelta,
     ChatRequest,
+    ContextFull,
     Delta,
     EngineError,
     ModelInfo,
     Progress,
+    PromptTooLong,
     ReasoningDelta,
     TextDelta,
     UsageDelta,
@@ -32,6 +35,7 @@ from nemotron_ros.engine.protocol import (
 from nemotron_ros.engine.scripted import ScriptedEngine
 from nemotron_ros.events import CommandStatus, Event, Outcome, Phase
 from nemotron_ros.tools.result import Status, ToolResult
+from nemotron_ros.tools.tool_file import ToolFileError, load
 
 LONG_S = 10.0
 SOON_S = 0.3
@@ -47,6 +51,7 @@ TURN = call('turn', angle_deg=90)
 SAY = call('say', text='hi')
 FLY = call('fly')
 TOO_FAR = call('drive', distance_m=5.0)
+BATTERY = call('get_battery')
 DONE = TextDelta('Done.')
 
 Turn = Sequence[Delta | Exception]
@@ -78,11 +83,13 @@ class Turns:
 class Robot:
     """An agent with a robot that records."""
 
-    def __init__(self, *turns: Turn, act: Act | None = None, limits: Limits | None = None) -> None:
+    def __init__(
+        self, *turns: Turn, act: Act | None = None, limits: Limits | None = None, **options: Any
+    ) -> None:
         self.engine = Turns(*turns)
         self.recorder = Recorder(act) if act else Recorder()
         self.dispatcher = dispatcher(self.recorder)
-        self.agent = Agent(self.engine, ROBOT, self.dispatcher, limits)
+        self.agent = Agent(self.engine, ROBOT, self.dispatcher, limits, **options)
         self.events: list[Event] = []
 
     def do(self, text: str = 'do it', token: CancelToken | None = None, **command: Any) -> Outcome:
@@ -394,7 +401,214 @@ def test_a_bad_command_is_rejected_and_nothing_is_done(
     assert [event.phase for event in robot.events] == [Phase.DONE]
 
 
+def test_a_model_may_correct_itself_so_often_and_no_more() -> None:
+    turns = [[call('drive', distance_m=5.0 + i)] for i in range(9)]
+    robot = Robot(*turns, limits=Limits(max_turns=32, max_corrections=2))
+    outcome = robot.do()
+    assert (outcome.status, len(robot.engine.requests)) == (CommandStatus.NOT_DONE, 3)
+    assert outcome.error.endswith('the model has not got its calls right in 3 turns')
+    mended = Robot(*turns[:2], [DRIVE], [DONE], limits=Limits(max_corrections=2))
+    assert mended.do().status is CommandStatus.SUCCEEDED
+
+
+def test_a_call_that_was_refused_by_the_guard_is_no_mistake_of_the_model() -> None:
+    turns = [[DRIVE], [TURN], [SAY], [DONE]]
+    robot = Robot(*turns, limits=Limits(max_corrections=0))
+    robot.do(allowed_tools=())
+    assert len(robot.engine.requests) == 4
+
+
+# What only reads
+
+
+def test_readings_that_follow_each_other_run_at_once_and_are_told_in_order() -> None:
+    both = threading.Barrier(3)
+
+    def act(name: str, cancel: CancelToken) -> ToolResult:
+        if name == 'get_battery':
+            both.wait(LONG_S)
+        return ToolResult(Status.SUCCEEDED)
+
+    robot = Robot([DRIVE, BATTERY, BATTERY, BATTERY, TURN], [DONE], act=act)
+    outcome = robot.do()
+    assert outcome.status is CommandStatus.SUCCEEDED
+    assert robot.names() == ['drive', *['get_battery'] * 3, 'turn']
+    assert [record.call.id for record in outcome.calls] == [f'call_{i}' for i in range(1, 6)]
+    assert [turn.tool_call_id for turn in robot.told()[2:]] == [f'call_{i}' for i in range(1, 6)]
+    assert [event.sequence for event in robot.events] == list(range(len(robot.events)))
+
+
+def test_what_acts_runs_alone() -> None:
+    now: list[str] = []
+
+    def act(name: str, cancel: CancelToken) -> ToolResult:
+        now.append(name)
+        cancel.wait(0.02)
+        assert now.pop() == name
+        assert not now
+        return ToolResult(Status.SUCCEEDED)
+
+    assert Robot([SAY, DRIVE, BATTERY, TURN], [DONE], act=act).do().status == 1
+
+
+def test_after_a_reading_that_fails_nothing_acts() -> None:
+    robot = Robot([BATTERY, BATTERY, DRIVE], [DONE], act=failing('get_battery'))
+    outcome = robot.do()
+    assert [status for _, status in statuses(outcome)] == [
+        Status.FAILED, Status.FAILED, Status.NOT_RUN,
+    ]  # fmt: skip
+
+
+# The context
+
+
+class Small(Turns):
+    """An engine whose context holds so many characters of a conversation."""
+
+    holds = 10**9
+    error: type[EngineError] = PromptTooLong
+
+    def stream(self, request: ChatRequest, cancel: CancelToken) -> Generator[Delta, None, None]:
+        if sum(len(turn.content) for turn in request.messages) > self.holds:
+            self.requests.append(request)
+            if self.error is ContextFull:
+                yield TextDelta('I was say')
+            raise self.error('the context is full')
+        yield from super().stream(request, cancel)
+
+
+def small(robot: Robot, holds: int, error: type[EngineError] = PromptTooLong) -> Small:
+    """Give a robot an engine that holds so many characters after the opening."""
+    engine = Small(*robot.engine._turns)
+    shared = sum(len(turn.content) for turn in robot.agent.warm_request().messages)
+    engine.holds, engine.error = shared + holds, error
+    robot.engine = robot.agent._engine = engine
+    return engine
+
+
+@pytest.mark.parametrize('error', [PromptTooLong, ContextFull])
+def test_a_context_that_is_full_makes_the_oldest_commands_forgotten(
+    error: type[EngineError],
+) -> None:
+    robot = Robot(*[[TextDelta('Fine.')]] * 4)
+    for number in range(3):
+        robot.do(f'{number} ' + 'x' * 100, session_id='a')
+    engine = small(robot, 250, error)
+    outcome = robot.do('and now?', session_id='a')
+    assert (outcome.status, outcome.text) == (CommandStatus.SUCCEEDED, 'Fine.')
+    assert [turn.content[0] for turn in robot.told() if turn.role == 'user'] == ['1', '2', 'a']
+    warm = robot.agent.warm_request()
+    assert engine.requests[-1].messages[: len(warm.messages)] == warm.messages
+    told = [event.detail for event in robot.events if event.phase is Phase.PROMPTING]
+    assert told[-2:] == [None, {'left_out': 1}]
+
+
+def test_a_long_mission_goes_on_though_its_results_fill_the_context() -> None:
+    def act(name: str, cancel: CancelToken) -> ToolResult:
+        return ToolResult(Status.SUCCEEDED, 'seen ' * 60)
+
+    calls = [[call('turn', angle_deg=5 + i)] for i in range(3)]
+    robot = Robot([BATTERY], *calls, [TextDelta('I looked round.')], act=act)
+    small(robot, 800)
+    outcome = robot.do('look round')
+    assert (outcome.status, outcome.text) == (CommandStatus.SUCCEEDED, 'I looked round.')
+    assert robot.names() == ['get_battery', *['turn'] * 3], 'nothing is done twice'
+    told = [turn for turn in robot.told() if turn.role == 'tool']
+    assert [json.loads(turn.content)['status'] for turn in told] == ['succeeded'] * 4
+    assert sum('value' in json.loads(turn.content) for turn in told) < 4
+
+
+def test_a_command_that_can_never_fit_is_told() -> None:
+    robot = Robot()
+    small(robot, 3)
+    outcome = robot.do('hello')
+    assert (outcome.status, outcome.error) == (
+        CommandStatus.ENGINE_FAILED, 'the context is full',
+    )  # fmt: skip
+
+
+def test_the_history_has_bounds_of_its_own() -> None:
+    robot = Robot(history=History(max_tokens=0))
+    robot.do('one', session_id='a')
+    robot.do('two', session_id='a')
+    assert robot.told() == [Message('user', 'two')]
+
+
+# Questions to the person
+
+WHERE = call('ask_user', question='Where to?')
+
+
+def test_a_question_ends_the_command_and_the_next_one_answers() -> None:
+    robot = Robot([SAY, WHERE, DRIVE], [DRIVE], [TextDelta('There I am.')], asking=True)
+    first = robot.do('go there', session_id='a')
+    assert (first.status, first.text) == (CommandStatus.ASKED, 'Where to?')
+    assert statuses(first) == [
+        ('say', Status.SUCCEEDED), ('ask_user', Status.SUCCEEDED), ('drive', Status.NOT_RUN),
+    ]  # fmt: skip
+    assert robot.names() == ['say']
+    asking = [event for event in robot.events if event.phase is Phase.ASKING]
+    assert [event.detail for event in asking] == [{'question': 'Where to?'}]
+    second = robot.do('to the kitchen', session_id='a')
+    assert second.status is CommandStatus.SUCCEEDED
+    assert [turn.content for turn in robot.told(1)][-2:] == ['Where to?', 'to the kitchen']
+
+
+def test_a_question_needs_no_permission_of_the_goal_and_no_robot() -> None:
+    robot = Robot([WHERE], asking=True)
+    assert robot.do(allowed_tools=()).status is CommandStatus.ASKED
+    assert robot.recorder.calls == []
+
+
+@pytest.mark.parametrize(
+    'arguments', [{}, {'question': ''}, {'question': 7}, {'question': 'x' * 301}]
+)
+def test_a_bad_question_is_for_the_model_to_correct(arguments: dict[str, Any]) -> None:
+    robot = Robot([call('ask_user', **arguments)], [WHERE], asking=True)
+    outcome = robot.do()
+    assert statuses(outcome) == [('ask_user', Status.INVALID), ('ask_user', Status.SUCCEEDED)]
+    assert outcome.status is CommandStatus.ASKED
+
+
+def test_after_a_call_that_failed_nobody_is_asked() -> None:
+    robot = Robot([TURN, WHERE], [DONE], act=failing('turn'), asking=True)
+    outcome = robot.do()
+    assert statuses(outcome) == [('turn', Status.FAILED), ('ask_user', Status.NOT_RUN)]
+    assert outcome.status is CommandStatus.NOT_DONE
+
+
+def test_there_are_no_questions_by_default() -> None:
+    robot = Robot([WHERE], [DONE])
+    assert statuses(robot.do()) == [('ask_user', Status.INVALID)]
+    assert 'ask_user' not in {tool.name for tool in robot.agent.warm_request().tools}
+
+
+def test_a_tool_of_that_name_is_refused_where_the_node_asks(tmp_path: Path) -> None:
+    path = tmp_path / 'tools.yaml'
+    path.write_text(
+        'robot: r\ntools:\n  ask_user: {description: Ask., topic: {name: q, '
+        'type: std_msgs/msg/Empty}}\n'
+    )
+    tools = load(path)
+    Agent(Turns(), tools, dispatcher(Recorder()))
+    with pytest.raises(ToolFileError, match=r'tools.yaml:3: tools.ask_user: the node has a tool'):
+        Agent(Turns(), tools, dispatcher(Recorder()), asking=True)
+
+
 # The account is true
+
+
+@pytest.mark.parametrize('claim', ['Done.', 'Okay, done!', "It's done.", 'Finished.', 'All done'])
+def test_a_claim_that_it_is_done_is_not_believed_where_nothing_was_called(claim: str) -> None:
+    outcome = Robot([TextDelta(claim)]).do('drive a metre')
+    assert outcome.status is CommandStatus.NOT_DONE
+    assert outcome.error == 'the model says that it is done, and has called no tool'
+    assert Robot([DRIVE], [TextDelta(claim)]).do().status is CommandStatus.SUCCEEDED
+
+
+@pytest.mark.parametrize('answer', ['Hello.', 'My work is done when you say so.', 'Done what?'])
+def test_an_answer_in_words_is_no_claim(answer: str) -> None:
+    assert Robot([TextDelta(answer)]).do('hello').status is CommandStatus.SUCCEEDED
 
 
 @pytest.mark.parametrize('status', [s for s in Status if s not in (1, 8)])
@@ -591,10 +805,10 @@ def test_a_rejected_command_is_not_remembered() -> None:
 class Background(Robot):
     """A robot whose calls wait for their end, with commands in threads of their own."""
 
-    def __init__(self, *turns: Turn) -> None:
+    def __init__(self, *turns: Turn, **options: Any) -> None:
         self._began = threading.Semaphore(0)
         self._pool = ThreadPoolExecutor()
-        super().__init__(*turns, act=self._wait)
+        super().__init__(*turns, act=self._wait, **options)
 
     def _wait(self, name: str, cancel: CancelToken) -> ToolResult:
         self._began.release()
@@ -756,3 +970,109 @@ def test_a_cancel_counts_though_the_engine_fails_of_it() -> None:
     token.cancel()
     robot = Robot([EngineError('the connection was closed')])
     assert robot.do(token=token).status is CommandStatus.CANCELED
+
+
+# Several commands
+
+
+def test_a_command_waits_its_turn_and_is_told_so() -> None:
+    robot = Background([DRIVE], [TextDelta('Hello.')], line=Line(1, 1))
+    token = CancelToken(LONG_S)
+    first = robot.begin(token)
+    events: list[Event] = []
+    waiting = threading.Event()
+
+    def emit(event: Event) -> None:
+        events.append(event)
+        if event.phase is Phase.QUEUED:
+            waiting.set()
+
+    second = robot._pool.submit(
+        robot.agent.execute, Command('second', 'hello'), CancelToken(LONG_S), emit
+    )
+    assert waiting.wait(LONG_S)
+    third = robot.do('me too')
+    assert (third.status, 'and 1 waiting' in third.error) == (CommandStatus.REJECTED, True)
+    assert [event.phase for event in events] == [Phase.ACCEPTED, Phase.QUEUED]
+    assert events[-1].detail == {'ahead': 1}
+    token.cancel()
+    assert first().status is CommandStatus.CANCELED
+    assert second.result(LONG_S).text == 'Hello.'
+
+
+@pytest.mark.parametrize(
+    ('cause', 'status'),
+    [
+        (Cause.CANCELED, CommandStatus.CANCELED),
+        (Cause.STOPPED, CommandStatus.STOPPED),
+        (Cause.DEADLINE, CommandStatus.TIMED_OUT),
+    ],
+)
+def test_a_command_that_ends_while_it_waits_asks_nobody(
+    cause: Cause, status: CommandStatus
+) -> None:
+    robot = Background([DRIVE], line=Line(1, 1))
+    running, waiting = CancelToken(LONG_S), CancelToken(SOON_S)
+    first = robot.begin(running)
+    if cause is not Cause.DEADLINE:
+        threading.Timer(0.05, waiting.cancel, (cause,)).start()
+    outcome = robot.do('hello', waiting)
+    assert (outcome.status, outcome.calls) == (status, ())
+    assert len(robot.engine.requests) == 1
+    running.cancel()
+    first()
+
+
+def test_a_stop_ends_those_that_wait_as_well() -> None:
+    robot = Background([DRIVE], line=Line(1, 5))
+    first = robot.begin()
+    waiting = [robot._pool.submit(robot.do, 'hello') for _ in range(5)]
+    while sum(event.phase is Phase.QUEUED for event in robot.events) < 5:
+        CancelToken().wait(0.001)
+    assert robot.do('stop').status is CommandStatus.SUCCEEDED
+    assert first().status is CommandStatus.STOPPED
+    assert {w.result(LONG_S).status for w in waiting} == {CommandStatus.STOPPED}
+    assert len(robot.engine.requests) == 1
+
+
+def test_an_operators_command_ends_another_and_both_are_told_truthfully() -> None:
+    robot = Background([DRIVE, TURN], [TextDelta('Here.')])
+    first = robot.begin()
+    operator = robot.do('to the dock', priority=Priority.OPERATOR)
+    outcome = first()
+    assert (outcome.status, outcome.error) == (
+        CommandStatus.PREEMPTED, "ended for the operator's command 'to the dock'",
+    )  # fmt: skip
+    assert statuses(outcome) == [('drive', Status.CANCELED), ('turn', Status.NOT_RUN)]
+    assert (operator.status, operator.text) == (CommandStatus.SUCCEEDED, 'Here.')
+
+
+def test_commands_that_move_the_same_thing_take_turns() -> None:
+    now = most = 0
+    lock = threading.Lock()
+
+    def act(name: str, cancel: CancelToken) -> ToolResult:
+        nonlocal now, most
+        with lock:
+            now += 1
+            most = max(most, now)
+        cancel.wait(0.02)
+        with lock:
+            now -= 1
+        return ToolResult(Status.SUCCEEDED)
+
+    class Drives(Turns):
+        def stream(
+            self, request: ChatRequest, cancel: CancelToken
+        ) -> Generator[Delta, None, None]:
+            yield DONE if request.messages[-1].role == 'tool' else DRIVE
+
+    robot = Robot(act=act, line=Line(8, 0))
+    robot.agent._engine = Drives()
+    with ThreadPoolExecutor(8) as pool:
+        outcomes = list(pool.map(lambda _: robot.do(), range(8)))
+    assert {outcome.status for outcome in outcomes} == {CommandStatus.SUCCEEDED}
+    assert (most, len(robot.recorder.calls)) == (1, 8)
+    waited = [e for e in robot.events if e.detail == {'waiting_for': 'motion'}]
+    assert waited
+    assert {event.phase for event in waited} == {Phase.CALLING}

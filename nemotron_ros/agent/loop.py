@@ -1,35 +1,45 @@
-"""The loop: a command goes in, words and checked calls come out, and an account of both."""
+"""The loop: it asks the model, runs what it calls, and goes on until it answers."""
 
 from __future__ import annotations
 
-import json
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack, closing, suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from dataclasses import replace
 
+from nemotron_ros.agent.asking import ASK_USER
+from nemotron_ros.agent.command import (
+    ALL_TOOLS,
+    BadCommandError,
+    Command,
+    Limits,
+    Sampling,
+)
+from nemotron_ros.agent.line import BusyError, Line, Place
+from nemotron_ros.agent.story import Story, fingerprint
+from nemotron_ros.agent.turn_calls import TurnCalls
 from nemotron_ros.cancel import CancelToken, Cause
-from nemotron_ros.chat.history import Sessions, new_session_id
+from nemotron_ros.chat.history import Conversation, History, Sessions, new_session_id
 from nemotron_ros.chat.messages import Message, ToolCall
-from nemotron_ros.chat.prompt import opening, result_content
+from nemotron_ros.chat.prompt import opening
 from nemotron_ros.engine.protocol import (
     CallDelta,
     ChatRequest,
+    ContextFull,
     Engine,
     EngineError,
+    PromptTooLong,
     ReasoningDelta,
     TextDelta,
     UsageDelta,
 )
-from nemotron_ros.events import CallRecord, CommandStatus, Event, Outcome, Phase, Usage
+from nemotron_ros.events import CommandStatus, Event, Outcome, Phase, Usage
 from nemotron_ros.tools.dispatch import Dispatcher
 from nemotron_ros.tools.model import ToolFile
-from nemotron_ros.tools.result import Status, ToolResult
+from nemotron_ros.tools.result import Status
 from nemotron_ros.tools.stop import is_stop
-
-ALL_TOOLS = '*'
+from nemotron_ros.tools.tool_file import ToolFileError
 
 STOP_S = 2.0
 """How long everything is given to end at a stop."""
@@ -43,130 +53,13 @@ _ENDED = {
 }
 
 
-@dataclass(frozen=True)
-class Limits:
-    """Bounds of one command: turns of the model, calls, tokens per turn, characters.
-
-    ``thinking_tokens`` come on top of ``max_tokens`` where the model reasons.
-    """
-
-    max_turns: int = 6
-    max_calls: int = 16
-    max_tokens: int = 384
-    thinking_tokens: int = 1024
-    max_command_chars: int = 2000
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How the model's words are drawn.
-
-    ``bound_thinking`` has the engine itself end the reasoning after ``Limits.thinking_tokens``.
-    """
-
-    temperature: float = 0.0
-    seed: int = 0
-    thinking: bool = False
-    bound_thinking: bool = False
-
-
-@dataclass(frozen=True)
-class Command:
-    """What is asked: one action goal. ``allowed_tools`` names tools, ``'*'`` all of them.
-
-    ``thinking`` None leaves it to :class:`Sampling`.
-    """
-
-    id: str
-    text: str
-    session_id: str = ''
-    allowed_tools: tuple[str, ...] = (ALL_TOOLS,)
-    dry_run: bool = False
-    thinking: bool | None = None
-
-
-class BadCommandError(ValueError):
-    """The command itself is wrong; nothing was done."""
-
-
-@dataclass
-class _Story:
-    """What one command has said and done so far."""
-
-    command: Command
-    session_id: str
-    emit: Callable[[Event], None]
-    started_s: float = field(default_factory=time.monotonic)
-    sequence: int = 0
-    text: str = ''
-    records: list[CallRecord] = field(default_factory=list)
-    tally: Counter[str] = field(default_factory=Counter)
-    usage: Usage = field(default_factory=Usage)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def elapsed_s(self) -> float:
-        return time.monotonic() - self.started_s
-
-    def tell(
-        self,
-        phase: Phase,
-        *,
-        text: str = '',
-        reasoning: str = '',
-        record: CallRecord | None = None,
-        detail: object = None,
-    ) -> None:
-        # A running call may report from another thread; the order is told by one.
-        with self.lock:
-            event = Event(
-                self.command.id,
-                self.session_id,
-                self.sequence,
-                phase,
-                text,
-                reasoning,
-                record,
-                detail,
-            )
-            self.sequence += 1
-            self.emit(event)
-
-    def judge(self, trouble: str = '') -> Outcome:
-        """Say how the command ended, from what ran and not from what the model claims.
-
-        :param trouble: why it ended otherwise than by the model's answer.
-        """
-        wrong = [
-            f'{record.call.name}: {record.result.error}'
-            for index, record in enumerate(self.records)
-            if not _is_made_good(index, self.records)
-            and not (self.command.dry_run and record.result.status is Status.NOT_RUN)
-        ]
-        reasons = [*wrong, *([trouble] if trouble else [])]
-        status = CommandStatus.NOT_DONE if reasons else CommandStatus.SUCCEEDED
-        return Outcome(status, self.text, '; '.join(reasons))
-
-    def end(self, outcome: Outcome) -> Outcome:
-        """Tell the last event; return the outcome with all that was said and done."""
-        outcome = replace(
-            outcome,
-            session_id=self.session_id,
-            calls=tuple(self.records),
-            usage=replace(self.usage, total_s=self.elapsed_s()),
-        )
-        with suppress(Exception):  # nobody may be left to hear it; the outcome stands
-            self.tell(Phase.DONE, detail={'status': outcome.status.name, 'error': outcome.error})
-        return outcome
-
-
-def rejected(command: Command, error: str, emit: Callable[[Event], None]) -> Outcome:
-    """Tell and return that a command is not taken, and why."""
-    story = _Story(command, command.session_id, emit)
-    return story.end(Outcome(CommandStatus.REJECTED, error=error))
-
-
 class Agent:
-    """Carries out commands with an engine and a tool file. Safe from any thread."""
+    """Carries out commands with an engine and a tool file. Safe from any thread.
+
+    :param line: how many commands run and wait at once.
+    :param asking: gives the model a tool to ask the person, by which the command ends.
+    :raise ToolFileError: if the file has a tool of that tool's name.
+    """
 
     def __init__(
         self,
@@ -175,14 +68,28 @@ class Agent:
         dispatcher: Dispatcher,
         limits: Limits | None = None,
         sampling: Sampling | None = None,
+        line: Line | None = None,
+        history: History | None = None,
+        asking: bool = False,
     ) -> None:
+        if asking and ASK_USER.name in tool_file.tools:
+            path = f'tools.{ASK_USER.name}'
+            raise ToolFileError(
+                [
+                    f'{tool_file.place(path)}: {path}: the node has a tool of that name itself; '
+                    'give this one another, or set the parameter ask_user to false'
+                ]
+            )
         self._engine = engine
         self._file = tool_file
         self._dispatcher = dispatcher
         self._limits = limits or Limits()
         self._sampling = sampling or Sampling()
-        self._sessions = Sessions()
-        self._specs = tuple(tool.spec for tool in tool_file.tools.values())
+        self._line = line or Line()
+        self._sessions = Sessions(history)
+        self._calls = TurnCalls(tool_file, dispatcher, asking)
+        specs = (tool.spec for tool in tool_file.tools.values())
+        self._specs = (*specs, ASK_USER) if asking else tuple(specs)
         self._opening = opening(self._specs, tool_file.examples)
         self._running: set[CancelToken] = set()
         self._running_lock = threading.Lock()
@@ -219,12 +126,12 @@ class Agent:
 
         :param emit: gets every event, in order.
         """
-        story = _Story(command, command.session_id or new_session_id(), emit)
+        story = Story(command, command.session_id or new_session_id(), emit)
         with self._running_lock:
             self._running.add(cancel)
         try:
             outcome = self._carry_out(story, cancel)
-        except BadCommandError as error:
+        except (BadCommandError, BusyError) as error:
             outcome = Outcome(CommandStatus.REJECTED, error=str(error))
         except Exception as error:  # an outcome is owed, with all that was done before
             reason = f'internal error: {type(error).__name__}: {error}'
@@ -242,20 +149,30 @@ class Agent:
                 stack.callback(token.cancel, Cause.STOPPED)
         return self._dispatcher.stop(reason, timeout_s)
 
-    def _carry_out(self, story: _Story, cancel: CancelToken) -> Outcome:
+    def _carry_out(self, story: Story, cancel: CancelToken) -> Outcome:
         if self.is_stop(story.command.text):
             # Before anything of the goal is looked at: a stop is never a bad command.
             story.tell(Phase.ACCEPTED)
             return self._obey_stop(story.command, cancel)
         allowed = self._allowed(story.command)
-        story.tell(Phase.ACCEPTED)
+        with self._line.place(story.command.text, story.command.priority, cancel) as place:
+            story.tell(Phase.ACCEPTED)
+            if not place.runs:
+                story.tell(Phase.QUEUED, detail={'ahead': place.ahead})
+            if not self._line.wait(place):
+                return _ended(story, place, cancel)
+            return self._take_turns(story, place, allowed, cancel)
+
+    def _take_turns(
+        self, story: Story, place: Place, allowed: frozenset[str], cancel: CancelToken
+    ) -> Outcome:
         said = [Message('user', story.command.text)]
         try:
             outcome = self._converse(story, said, allowed, cancel)
         except EngineError as error:
             outcome = Outcome(CommandStatus.ENGINE_FAILED, story.text, str(error))
-        if cancel.cause is not None and outcome.status is not CommandStatus.SUCCEEDED:
-            outcome = Outcome(_ENDED[cancel.cause], story.text, _ended_because(cancel.cause))
+        if cancel.ended and outcome.status not in (CommandStatus.SUCCEEDED, CommandStatus.ASKED):
+            outcome = _ended(story, place, cancel)
         if outcome.text:
             said.append(Message('assistant', outcome.text))
         self._sessions.add(story.session_id, tuple(said))
@@ -274,14 +191,15 @@ class Agent:
         )
 
     def _converse(
-        self, story: _Story, said: list[Message], allowed: frozenset[str], cancel: CancelToken
+        self, story: Story, said: list[Message], allowed: frozenset[str], cancel: CancelToken
     ) -> Outcome:
         """Take turns until the model answers in words, or a limit or the token ends it."""
-        before = self._sessions.turns(story.session_id)
+        before = self._sessions.commands(story.session_id)
         previous: tuple[ToolCall, ...] = ()
-        idle = 0
+        idle = mistakes = 0
         for _ in range(self._limits.max_turns):
-            text, calls = self._turn(story, (*before, *said), cancel)
+            left, text, calls = self._turn(story, Conversation(before, tuple(said)), cancel)
+            before, said[:] = left.before, left.said
             if cancel.ended:
                 return Outcome(CommandStatus.NOT_DONE, story.text)
             if not calls:
@@ -298,17 +216,45 @@ class Agent:
             if idle == MAX_IDLE_TURNS:
                 return story.judge(f'the model asks for {calls[0].name} again and again')
             said.append(Message('assistant', text, calls))
-            said += self._run_calls(story, calls, repeated, allowed, cancel)
+            said += self._calls.run(story, calls, repeated, allowed, cancel)
             if cancel.ended:
                 return Outcome(CommandStatus.NOT_DONE, story.text)
+            if story.question:
+                return _asked(story)
+            invalid = [
+                r for r in story.records[-len(calls) :] if r.result.status is Status.INVALID
+            ]
+            mistakes += bool(invalid)
+            if mistakes > self._limits.max_corrections:
+                return story.judge(f'the model has not got its calls right in {mistakes} turns')
             previous = calls
         return story.judge(f'no answer after {self._limits.max_turns} turns')
 
     def _turn(
-        self, story: _Story, turns: tuple[Message, ...], cancel: CancelToken
+        self, story: Story, conversation: Conversation, cancel: CancelToken
+    ) -> tuple[Conversation, str, tuple[ToolCall, ...]]:
+        """Ask the model once, with as much of the conversation as its context takes.
+
+        :return: what was left of the conversation, the words and the calls.
+        """
+        left_out = 0
+        while True:
+            try:
+                return conversation, *self._ask(story, conversation.turns, left_out, cancel)
+            except (PromptTooLong, ContextFull):
+                shorter = conversation.shorter()
+                if shorter is None or cancel.ended:
+                    raise
+                conversation, left_out = shorter, left_out + 1
+
+    def _ask(
+        self, story: Story, turns: tuple[Message, ...], left_out: int, cancel: CancelToken
     ) -> tuple[str, tuple[ToolCall, ...]]:
-        """Ask the model once. Its calls are run only when the whole turn has come."""
-        story.tell(Phase.PROMPTING)
+        """Ask the model once. Its calls are run only when the whole turn has come.
+
+        :param left_out: how many parts of the conversation were left out to make room; told.
+        """
+        story.tell(Phase.PROMPTING, detail={'left_out': left_out} if left_out else None)
         calls: list[ToolCall] = []
         story.text = ''
         began_s = time.monotonic()
@@ -335,52 +281,6 @@ class Agent:
             spent_s = time.monotonic() - began_s
             story.usage = replace(story.usage, generating_s=story.usage.generating_s + spent_s)
         return story.text, tuple(calls)
-
-    def _run_calls(
-        self,
-        story: _Story,
-        calls: tuple[ToolCall, ...],
-        repeated: int,
-        allowed: frozenset[str],
-        cancel: CancelToken,
-    ) -> Iterable[Message]:
-        """Run the calls in order; after one that fails the rest of the turn is not run.
-
-        The first ``repeated`` ones are those of the turn before, and are not run again: a
-        model that has lost its place must not drive twice as far.
-        """
-        failed: ToolCall | None = None
-        for number, call in enumerate(calls):
-            if not story.usage.time_to_first_call_s:
-                story.usage = replace(story.usage, time_to_first_call_s=story.elapsed_s())
-            story.tell(Phase.CALLING, record=CallRecord(call, ToolResult(Status.PENDING)))
-            if number < repeated:
-                result = ToolResult(Status.NOT_RUN, error='this was done in the turn before')
-            elif failed is not None:
-                why = f'not run: {failed.name} before it did not succeed'
-                result = ToolResult(Status.NOT_RUN, error=why)
-            else:
-                result = self._run_call(story, call, allowed, cancel)
-            record = CallRecord(call, result)
-            story.records.append(record)
-            story.tell(Phase.RESULT, record=record)
-            if result.status not in (Status.SUCCEEDED, Status.NOT_RUN):
-                failed = call
-            yield Message('tool', _result_text(record), (), call.id, call.name)
-
-    def _run_call(
-        self, story: _Story, call: ToolCall, allowed: frozenset[str], cancel: CancelToken
-    ) -> ToolResult:
-        pending = CallRecord(call, ToolResult(Status.PENDING))
-
-        def progress(detail: object) -> None:
-            story.tell(Phase.EXECUTING, record=pending, detail=detail)
-
-        def waiting(detail: object) -> None:
-            story.tell(Phase.CALLING, record=pending, detail=detail)
-
-        dry_run = story.command.dry_run
-        return self._dispatcher.run(call, allowed, cancel, progress, dry_run, story.tally, waiting)
 
     def _allowed(self, command: Command) -> frozenset[str]:
         """Return the tools that the command may use; check the command on the way."""
@@ -418,38 +318,25 @@ class Agent:
         )
 
 
-def _is_made_good(index: int, records: Sequence[CallRecord]) -> bool:
-    """Whether a call succeeded, or was kept from running and its place was taken by one that did.
-
-    A call that ran and did not succeed is not made good by anything: what it left behind is
-    not known here.
-    """
-    record = records[index]
-    status = record.result.status
-    if status is Status.NOT_RUN:
-        same = _fingerprint(record.call)
-        done = [r for r in records if _fingerprint(r.call) == same or r in records[index:]]
-    elif status in (Status.INVALID, Status.DENIED):
-        done = list(records[index:])
-    else:
-        return status is Status.SUCCEEDED
-    name = record.call.name
-    return any(r.call.name == name and r.result.status is Status.SUCCEEDED for r in done)
-
-
 def _repeated(calls: tuple[ToolCall, ...], previous: tuple[ToolCall, ...]) -> int:
     """Return how many calls, from the first on, are those of the turn before."""
-    same = [_fingerprint(a) == _fingerprint(b) for a, b in zip(calls, previous, strict=False)]
+    same = [fingerprint(a) == fingerprint(b) for a, b in zip(calls, previous, strict=False)]
     return [*same, False].index(False)
 
 
-def _fingerprint(call: ToolCall) -> str:
-    return call.name + json.dumps(dict(call.arguments), sort_keys=True, default=str)
+def _asked(story: Story) -> Outcome:
+    """Return how a command ends that is a question now."""
+    error = 'the person is asked; a command of the same session answers'
+    return Outcome(CommandStatus.ASKED, story.question, error)
 
 
-def _result_text(record: CallRecord) -> str:
-    result = record.result
-    return result_content(record.call.name, result.status.name.lower(), result.value, result.error)
+def _ended(story: Story, place: Place, cancel: CancelToken) -> Outcome:
+    """Return how a command ended that was ended from outside."""
+    if place.preempted_by and cancel.cause is Cause.STOPPED:
+        error = f"ended for the operator's command {place.preempted_by!r:.80}"
+        return Outcome(CommandStatus.PREEMPTED, story.text, error)
+    cause = cancel.cause or Cause.CANCELED
+    return Outcome(_ENDED[cause], story.text, _ended_because(cause))
 
 
 def _ended_because(cause: Cause) -> str:

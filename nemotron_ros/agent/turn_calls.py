@@ -1,0 +1,135 @@
+"""The calls of one turn: in order, what only reads side by side, and what came of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import groupby
+
+from nemotron_ros.agent.asking import ASK_USER
+from nemotron_ros.agent.groups import Groups
+from nemotron_ros.agent.story import Story
+from nemotron_ros.cancel import CancelToken
+from nemotron_ros.chat.messages import Message, ToolCall
+from nemotron_ros.chat.prompt import result_content
+from nemotron_ros.events import CallRecord, Phase
+from nemotron_ros.tools.dispatch import Dispatcher
+from nemotron_ros.tools.model import Reading, ToolFile
+from nemotron_ros.tools.result import Status, ToolResult
+from nemotron_ros.tools.validate import Validator
+
+Calls = tuple[ToolCall, ...]
+
+
+class TurnCalls:
+    """Runs the calls of turns. Safe from any thread.
+
+    :param asking: whether the model may ask the person.
+    """
+
+    def __init__(self, tool_file: ToolFile, dispatcher: Dispatcher, asking: bool) -> None:
+        self._file = tool_file
+        self._dispatcher = dispatcher
+        self._questions = Validator(ASK_USER) if asking else None
+        self._groups = Groups()
+
+    def run(
+        self,
+        story: Story,
+        calls: Calls,
+        repeated: int,
+        allowed: frozenset[str],
+        cancel: CancelToken,
+    ) -> Iterator[Message]:
+        """Run the calls, and yield what the model is told of each.
+
+        They run in order, but for readings that follow each other: these run at once. After
+        one that fails, and after a question to the person, the rest of the turn is not run.
+
+        The first ``repeated`` ones are those of the turn before, and are not run again: a
+        model that has lost its place must not drive twice as far.
+        """
+        for call in calls[:repeated]:
+            _announce(story, (call,))
+            result = ToolResult(Status.NOT_RUN, error='this was done in the turn before')
+            yield _told(story, call, result)
+        why_not = ''
+        for step in self._steps(calls[repeated:]):
+            _announce(story, step)
+            if why_not:
+                results = [ToolResult(Status.NOT_RUN, error=why_not) for _ in step]
+            else:
+                results = self._run_step(story, step, allowed, cancel)
+            for call, result in zip(step, results, strict=True):
+                yield _told(story, call, result)
+                if result.status not in (Status.SUCCEEDED, Status.NOT_RUN):
+                    why_not = f'not run: {call.name} before it did not succeed'
+            if story.question:
+                why_not = 'not run: the person was asked first'
+
+    def _steps(self, calls: Calls) -> Iterator[Calls]:
+        """Yield the calls that run at once: several only where none of them acts."""
+        for reads, group in groupby(calls, self._reads):
+            if reads:
+                yield tuple(group)
+            else:
+                yield from ((call,) for call in group)
+
+    def _reads(self, call: ToolCall) -> bool:
+        tool = self._file.tools.get(call.name)
+        return tool is not None and isinstance(tool.binding, Reading)
+
+    def _run_step(
+        self, story: Story, step: Calls, allowed: frozenset[str], cancel: CancelToken
+    ) -> list[ToolResult]:
+        if len(step) == 1:
+            return [self._run_call(story, step[0], allowed, cancel)]
+        with ThreadPoolExecutor(len(step)) as pool:
+            return list(pool.map(lambda call: self._run_call(story, call, allowed, cancel), step))
+
+    def _run_call(
+        self, story: Story, call: ToolCall, allowed: frozenset[str], cancel: CancelToken
+    ) -> ToolResult:
+        if self._questions is not None and call.name == ASK_USER.name:
+            return _ask(story, call, self._questions.check(call.arguments))
+        pending = CallRecord(call, ToolResult(Status.PENDING))
+
+        def progress(detail: object) -> None:
+            story.tell(Phase.EXECUTING, record=pending, detail=detail)
+
+        def waiting(detail: object) -> None:
+            story.tell(Phase.CALLING, record=pending, detail=detail)
+
+        dry_run = story.command.dry_run
+        tool = self._file.tools.get(call.name)
+        group = None if tool is None or dry_run else tool.rules.exclusive
+        with self._groups.turn(group, cancel, lambda: waiting({'waiting_for': group})):
+            return self._dispatcher.run(
+                call, allowed, cancel, progress, dry_run, story.tally, waiting
+            )
+
+
+def _ask(story: Story, call: ToolCall, faults: list[str]) -> ToolResult:
+    if faults:
+        return ToolResult(Status.INVALID, None, '; '.join(faults))
+    story.question = str(call.arguments['question'])
+    story.tell(Phase.ASKING, detail={'question': story.question})
+    return ToolResult(Status.SUCCEEDED)
+
+
+def _announce(story: Story, calls: Calls) -> None:
+    if not story.usage.time_to_first_call_s:
+        story.usage = replace(story.usage, time_to_first_call_s=story.elapsed_s())
+    for call in calls:
+        story.tell(Phase.CALLING, record=CallRecord(call, ToolResult(Status.PENDING)))
+
+
+def _told(story: Story, call: ToolCall, result: ToolResult) -> Message:
+    """Put what came of a call into the account; return what the model is told."""
+    record = CallRecord(call, result)
+    story.records.append(record)
+    story.tell(Phase.RESULT, record=record)
+    status = result.status.name.lower()
+    content = result_content(call.name, status, result.value, result.error)
+    return Message('tool', content, (), call.id, call.name)
