@@ -107,9 +107,10 @@ class Robot:
 
     async def _end(self, call_id: str, answer: _Answer) -> None:
         """Cancel a call and wait for its answer, for a while."""
-        with suppress(RobotError):
-            await self._ask(self._cancel, CancelCall.Request(id=call_id))
-            await answer.within(ANSWER_S)
+        if self._cancel.service_is_ready():
+            with suppress(RobotError):
+                await self._ask(self._cancel, CancelCall.Request(id=call_id))
+                await answer.within(ANSWER_S)
         answer.forget()
 
     async def _ask(self, client: Any, request: Any) -> Any:
