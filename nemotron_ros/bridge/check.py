@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from nemotron_ros.bridge.interfaces import (
@@ -32,10 +32,19 @@ def check(tool_file: ToolFile) -> list[str]:
     """Return every type that is not there, every field that a mapping gets wrong, and, if there
     is none of these, everything known to be over the limits.
 
-    Each line begins with the file, the line and the path of the field at fault.
+    Each line begins with the file, the line and the path of the field at fault. Disabled tools
+    are left to :func:`check_disabled`.
     """
-    tools = (*tool_file.tools.values(), *tool_file.disabled.values())
-    problems = [*type_problems(tool_file), *(p for tool in tools for p in _problems(tool))]
+    return _lines(tool_file, tool_file.tools.values(), list(type_problems(tool_file)))
+
+
+def check_disabled(tool_file: ToolFile) -> list[str]:
+    """Return what :func:`check` would say of the disabled tools, were they enabled."""
+    return _lines(tool_file, tool_file.disabled.values(), [])
+
+
+def _lines(tool_file: ToolFile, tools: Collection[Tool], problems: list[str]) -> list[str]:
+    problems = [*problems, *(problem for tool in tools for problem in _problems(tool))]
     if not problems:  # only what has its types and fields can be held against the limits
         problems = [problem for tool in tools for problem in limit_problems(tool, tool_file)]
     return [f'{tool_file.place(problem.partition(": ")[0])}: {problem}' for problem in problems]

@@ -44,14 +44,15 @@ def add_parser(actions: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Check a tool file; print every problem with its line."""
-    from nemotron_ros.bridge.check import check
+    from nemotron_ros.bridge.check import check, check_disabled
 
     try:
         tool_file = load(arguments.file)
     except ToolFileError as error:
-        return _report(arguments, None, error.problems, [])
+        return _report(arguments, None, error.problems, [], [])
     findings = _live(tool_file, arguments.namespace or '') if arguments.live else []
-    return _report(arguments, tool_file, check(tool_file), findings)
+    warnings = [*tool_file.warnings, *check_disabled(tool_file)]
+    return _report(arguments, tool_file, check(tool_file), warnings, findings)
 
 
 def _live(tool_file: ToolFile, namespace: str) -> list[Any]:
@@ -68,11 +69,11 @@ def _report(
     arguments: argparse.Namespace,
     tool_file: ToolFile | None,
     problems: Sequence[str],
+    warnings: Sequence[str],
     findings: Sequence[Any],
 ) -> int:
     enabled = 0 if tool_file is None else len(tool_file.tools)
     disabled = 0 if tool_file is None else len(tool_file.disabled)
-    warnings = () if tool_file is None else tool_file.warnings
     if arguments.json:
         document = {
             'file': arguments.file,
@@ -93,7 +94,7 @@ def _report(
         Console(width=None if sys.stdout.isatty() else 120).print(_table(findings))
     if problems or findings:
         return 1
-    more = f' ({disabled} more are disabled)' if disabled else ''
+    more = f' and {disabled} disabled' if disabled else ''
     where = ', each within reach of the robot that runs' if arguments.live else ''
     print(f'{arguments.file}: {enabled} tools{more}, no problem found{where}')
     return 0

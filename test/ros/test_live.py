@@ -217,6 +217,21 @@ def test_qos_that_the_tools_can_not_meet_is_told(
     assert reason in fault
 
 
+def test_what_is_wrong_with_a_disabled_tool_is_a_warning(file: Path, capsys) -> None:
+    text = READS[: READS.index('  where')]
+    file.write_text(
+        text + '  later:\n'
+        '    description: L.\n'
+        '    enabled: false\n'
+        '    service: {name: later, type: nowhere_msgs/srv/Later}\n'
+    )
+    assert main(['tools', 'check', str(file)]) == 0
+    said = capsys.readouterr()
+    assert said.out == f'{file}: 2 tools and 1 disabled, no problem found\n'
+    assert said.err.startswith(f'{file}:8: tools.later.service.type: the package nowhere_msgs is')
+    assert said.err.endswith(' (warning)\n')
+
+
 # On DDS
 
 
@@ -254,7 +269,7 @@ def test_what_scaffold_writes_passes_check_live(ros, tmp_path: Path, capsys) -> 
     assert (list(robot.tools), list(robot.disabled)) == (['get_odom'], ['send_cmd_vel', 'dock'])
     assert main(['tools', 'check', '--live', str(output)]) == 0
     told = capsys.readouterr().out
-    assert '1 tools (2 more are disabled), no problem found, each within reach' in told
+    assert '1 tools and 2 disabled, no problem found, each within reach' in told
     assert main(['tools', 'scaffold', '--output', str(output)]) == 1
     assert 'is there already; name a new file' in capsys.readouterr().err
 

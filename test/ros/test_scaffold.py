@@ -10,7 +10,7 @@ import pytest
 from rclpy.qos import QoSProfile
 from recorded_interfaces import recorded_interfaces
 
-from nemotron_ros.bridge.check import check
+from nemotron_ros.bridge.check import check, check_disabled
 from nemotron_ros.bridge.graph import Endpoint, Graph, Topic
 from nemotron_ros.bridge.scaffold import scaffold
 from nemotron_ros.tools.model import Read, ReadImage, ReadScan, ToolFile
@@ -55,7 +55,7 @@ def loaded(graph: Graph, folder: Path) -> tuple[ToolFile, dict[str, str]]:
     path = folder / 'tools.yaml'
     path.write_text(written.text)
     tool_file = load(path)
-    assert check(tool_file) == []
+    assert [*check(tool_file), *check_disabled(tool_file)] == []
     assert len(tool_file.tools) + len(tool_file.disabled) == written.tools
     return tool_file, dict(written.left_out)
 
