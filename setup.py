@@ -19,7 +19,9 @@ def files_under(folder: str) -> list[tuple[str, list[str]]]:
 
 def listed(file: str) -> list[str]:
     """Return the requirements that a file of pip's lists, without its comments."""
-    lines = Path(file).read_text(encoding='utf-8').splitlines()
+    # colcon runs a link to this file in its build folder.
+    path = Path(__file__).resolve().parent / file
+    lines = path.read_text(encoding='utf-8').splitlines()
     return [line for line in lines if line and not line.startswith('#')]
 
 
