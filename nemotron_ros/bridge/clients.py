@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -35,6 +36,8 @@ class Clients:
     def __init__(self, node: Node, limits: MotionLimits | None = None) -> None:
         self.limits = limits or MotionLimits()
         self._node = node
+        self._topic_name = functools.cache(node.resolve_topic_name)
+        self._service_name = functools.cache(node.resolve_service_name)
         self._group = ReentrantCallbackGroup()
         self._lock = threading.Lock()
         self._made: dict[Key, Made[Any]] = {}
@@ -48,7 +51,7 @@ class Clients:
 
     def publisher(self, topic: str, type_name: str) -> Any:
         """Return a publisher whose QoS fits the subscribers that are there now."""
-        name = self._node.resolve_topic_name(topic)
+        name = self._topic_name(topic)
 
         def make() -> Made[Any]:
             publisher = self._node.create_publisher(
@@ -60,7 +63,7 @@ class Clients:
 
     def latest(self, topic: str, type_name: str) -> LatestMessage:
         """Return the keeper of a topic's newest message."""
-        name = self._node.resolve_topic_name(topic)
+        name = self._topic_name(topic)
 
         def make() -> Made[LatestMessage]:
             latest = LatestMessage(self._tool_node.node, load_message(type_name), name)
@@ -83,7 +86,7 @@ class Clients:
 
     def service(self, service: str, type_name: str) -> Any:
         """Return a service client."""
-        name = self._node.resolve_service_name(service)
+        name = self._service_name(service)
 
         def make() -> Made[Any]:
             node = self._tool_node.node
@@ -94,7 +97,7 @@ class Clients:
 
     def action(self, action: str, type_name: str) -> Any:
         """Return an action client."""
-        name = self._node.resolve_topic_name(action)
+        name = self._topic_name(action)
 
         def make() -> Made[Any]:
             client = SpunActionClient(
@@ -109,7 +112,7 @@ class Clients:
 
     def action_server(self, action: str) -> ActionServerWatch:
         """Return what tells when the servers that are there now have gone."""
-        return ActionServerWatch(self._tool_node.node, self._node.resolve_topic_name(action))
+        return ActionServerWatch(self._tool_node.node, self._topic_name(action))
 
     def keep(self) -> None:
         """Keep what there is now through every :meth:`release`."""

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 from typing import Any
 
 from jinja2 import StrictUndefined, Undefined, meta
@@ -30,7 +31,7 @@ class Template:
     source: str
     path: str
     names: frozenset[str]
-    compute: Callable[..., Any]
+    compute: Callable[[Mapping[str, Any]], Any]
 
 
 Value = Any
@@ -140,16 +141,18 @@ def _environment() -> _Sandbox:
 
 def _compile(source: str, path: str, names: Iterable[str] | None) -> Template:
     environment = _environment()
-    compute: Callable[..., Any]
+    compute: Callable[[Mapping[str, Any]], Any]
     try:
         used = meta.find_undeclared_variables(environment.parse(source)) - set(FUNCTIONS)
         one = _ONE_EXPRESSION.match(source)
-        if one is not None:
-            compute = environment.compile_expression(
-                one['expression'].strip(), undefined_to_none=False
-            )
+        expression = '' if one is None else one['expression'].strip()
+        if expression in used:
+            compute = partial(_variable, expression)
+        elif one is not None:
+            whole = environment.compile_expression(expression, undefined_to_none=False)
+            compute = partial(_with_functions, whole)
         else:
-            compute = environment.from_string(source).render
+            compute = partial(_with_functions, environment.from_string(source).render)
     except JinjaError as error:
         raise TemplateError(f'{path}: {source!r} is no template: {error}') from error
     if names is not None:
@@ -164,9 +167,21 @@ def _compile(source: str, path: str, names: Iterable[str] | None) -> Template:
     return Template(source, path, frozenset(used), compute)
 
 
+def _variable(name: str, variables: Mapping[str, Any]) -> Any:
+    """Return one variable as it is: what most templates are."""
+    try:
+        return variables[name]
+    except KeyError:
+        raise LookupError(f'{name!r} is undefined') from None
+
+
+def _with_functions(compute: Callable[..., Any], variables: Mapping[str, Any]) -> Any:
+    return compute({**FUNCTIONS, **variables})
+
+
 def _compute(template: Template, variables: Mapping[str, Any]) -> Any:
     try:
-        result = template.compute(**{**FUNCTIONS, **variables})
+        result = template.compute(variables)
         _check(result)
     except Exception as error:
         raise TemplateError(f'{template.path}: {template.source!r}: {error}') from error
