@@ -428,8 +428,7 @@ class NemotronNode(LifecycleNode):
         self, request: Trigger.Request, response: Trigger.Response
     ) -> Trigger.Response:
         self._latches.latch('stop')  # also while there is no agent yet
-        agent = self._agent
-        response.success = agent is None or await in_thread(self, agent.stop)
+        response.success = await in_thread(self, lambda: self._end_all('stop'))
         response.message = (
             'stopped; ~/clear_stop lets the robot move again'
             if response.success
@@ -441,9 +440,17 @@ class NemotronNode(LifecycleNode):
         """Stop, told by no person: the e-stop's topic or a heartbeat."""
         self._latches.latch(reason)
         self.get_logger().error(f'stopped: {reason}')
-        agent = self._agent
-        if agent is not None and not agent.stop_for(reason):
+        if not self._end_all(reason):
             self.get_logger().error('not everything was seen to end')
+
+    def _end_all(self, reason: str) -> bool:
+        """End all that runs and moves; return whether that was seen."""
+        agent = self._agent
+        try:
+            return agent is None or agent.stop_for(reason)
+        except Exception as error:  # it is latched and cancelled all the same
+            self.get_logger().error(f'a stop met trouble: {error!r}')
+            return False
 
     def _clear_stop(
         self, request: Trigger.Request, response: Trigger.Response

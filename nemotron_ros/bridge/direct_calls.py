@@ -55,7 +55,7 @@ class DirectCalls:
             story.tell(Phase.CALLING, ToolResult(Status.PENDING))
             if cancelled:
                 token.cancel()
-            result = dispatcher.run(call, tools, token, story.progress)
+            result = dispatcher.run(call, tools, token, story.progress, waiting=story.waiting)
             story.tell(Phase.RESULT, result)
             return result
         finally:
@@ -98,6 +98,9 @@ class _Story:
         event = Event(self._call.id, '', self._sequence, phase, record=record, detail=detail)
         self._sequence += 1
         self._emit(event)
+
+    def waiting(self, detail: object) -> None:
+        self.tell(Phase.CALLING, ToolResult(Status.PENDING), detail)
 
     def progress(self, detail: object) -> None:
         self.tell(Phase.EXECUTING, ToolResult(Status.PENDING), detail)

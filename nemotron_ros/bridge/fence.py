@@ -9,20 +9,28 @@ from dataclasses import replace
 from typing import Any
 
 from nemotron_ros.bridge.clients import Clients
+from nemotron_ros.bridge.interfaces import load_action
 from nemotron_ros.bridge.latest import LatestMessage, Sample
+from nemotron_ros.bridge.motion_limits import carries_motion
 from nemotron_ros.bridge.waiting import DISCOVERY_S
 from nemotron_ros.cancel import CancelToken, Cause
 from nemotron_ros.tools.guard import Denied, EndedAtGateError
 from nemotron_ros.tools.limits import Fence, outside
-from nemotron_ros.tools.model import CallService, Publish, Tool, UsePlugin
+from nemotron_ros.tools.model import CallService, Publish, SendGoal, Tool, UsePlugin
 from nemotron_ros.tools.result import Status, ToolResult
 
 JOIN_S = 1.0
 
 
 def moves(tool: Tool) -> bool:
-    """Whether a tool moves the robot: it needs a message that ends it, or shares a group."""
+    """Whether a tool moves the robot.
+
+    It needs a message that ends it, shares a group, or sends a goal with a speed or a point.
+    """
     binding = tool.binding
+    if isinstance(binding, SendGoal):
+        action: Any = load_action(binding.type)
+        return tool.rules.exclusive is not None or carries_motion(action.Goal)
     closes = isinstance(binding, (Publish, CallService, UsePlugin)) and binding.then is not None
     return closes or tool.rules.exclusive is not None
 

@@ -50,6 +50,12 @@ def speed_faults(message: Any, limits: MotionLimits, path: str) -> Iterator[str]
     yield from motion_faults(message, without_fence, path)
 
 
+def carries_motion(message_class: Any) -> bool:
+    """Whether messages of a class hold a speed or a point, however deep."""
+    name = type_name(message_class)
+    return name in SPEEDS or name in POINTS or bool(_ways(message_class))
+
+
 def _faults(message: Any, limits: MotionLimits, path: str, frame: str) -> Iterator[str]:
     message_class: Any = type(message)
     kind = type_name(message_class)
@@ -84,7 +90,7 @@ def _ways(message_class: Any) -> tuple[tuple[str, bool], ...]:
     return tuple(
         (name, isinstance(kind, Many))
         for name, kind in kinds_of(message_class).items()
-        if (inner := _message_class(kind)) is not None and _matters(inner)
+        if (inner := _message_class(kind)) is not None and carries_motion(inner)
     )
 
 
@@ -92,8 +98,3 @@ def _message_class(kind: Kind) -> Any:
     """Return the class of the messages in a field; None if there are none."""
     single = kind.of if isinstance(kind, Many) else kind
     return single.message_class if isinstance(single, Nested) else None
-
-
-def _matters(message_class: Any) -> bool:
-    name = type_name(message_class)
-    return name in SPEEDS or name in POINTS or bool(_ways(message_class))

@@ -24,11 +24,13 @@ from nav_msgs.msg import Odometry
 from nav_msgs.msg import Path as PathMsg
 from servers import VelocityLog
 from std_msgs.msg import String
+from test_msgs.action import Fibonacci
 from threads import in_thread
 
 from nemotron_ros.bridge.check import check
 from nemotron_ros.bridge.executor import RosExecutor
-from nemotron_ros.bridge.motion_limits import check_motion
+from nemotron_ros.bridge.fence import moves
+from nemotron_ros.bridge.motion_limits import carries_motion, check_motion
 from nemotron_ros.cancel import CancelToken
 from nemotron_ros.chat.messages import ToolCall
 from nemotron_ros.tools.dispatch import Dispatcher
@@ -112,6 +114,33 @@ def test_what_is_over_a_limit_is_refused_with_its_field_and_numbers(message, tol
         check_motion(message, LIMITS, 'out')
     assert str(denied.value).startswith(told)
     assert denied.value.rule == 'limits'
+
+
+@pytest.mark.parametrize(
+    ('kind', 'carries'),
+    [
+        (Twist, True),
+        (PoseStamped, True),
+        (PathMsg, True),
+        (Odometry, True),
+        (PointStamped, True),
+        (Vector3Stamped, False),
+        (String, False),
+        (Fibonacci.Goal, False),
+    ],
+)
+def test_which_messages_move_something(kind, carries: bool) -> None:
+    assert carries_motion(kind) == carries
+
+
+@pytest.mark.parametrize(('guard', 'watched'), [('{}', False), ('{exclusive: motion}', True)])
+def test_a_goal_is_watched_if_it_moves_the_robot(tmp_path, guard: str, watched: bool) -> None:
+    path = tmp_path / 'tools.yaml'
+    path.write_text(
+        'robot: r\ntools: {count: {description: Count., action: {name: fibonacci, '
+        f'type: test_msgs/action/Fibonacci, timeout_s: 5}}, guard: {guard}}}}}'
+    )
+    assert moves(load(path).tools['count']) == watched
 
 
 def test_without_limits_everything_goes_out() -> None:

@@ -154,6 +154,9 @@ tools: {honk: {description: Honk., topic: {name: horn, type: std_msgs/msg/Empty}
 
 
 def test_who_said_yes_is_kept_with_the_result(robot, eventually):
+    told: list[Event] = []
+    robot.outside.create_subscription(Event, 'nemotron/events', told.append, 100)
+    eventually(lambda: robot.node.count_subscribers('/nemotron/events') > 0)
     result = in_thread(lambda: robot.call('open_door', wide=True))
     question = first_question(robot, eventually)
     assert (question.tool, question.description) == ('open_door', 'Open the front door.')
@@ -167,6 +170,9 @@ def test_who_said_yes_is_kept_with_the_result(robot, eventually):
     ended = result()
     assert (ended.status, ended.confirmed_by) == (ToolResult.STATUS_SUCCEEDED, 'Ann')
     eventually(lambda: robot.heard == [String(data='wide')])
+    (waited,) = [event for event in told if '"waiting_for"' in event.detail]
+    assert json.loads(waited.detail)['id'] == question.id
+    assert waited.phase == Event.PHASE_CALLING
     eventually(lambda: robot.questions[-1].open == [])
     late = robot.ask(
         Confirm, 'nemotron/confirm', Confirm.Request(id=question.id, yes=True, who='Bob')
@@ -294,6 +300,16 @@ def test_to_clear_a_stop_does_not_activate_anything(robot):
     assert 'not active' in robot.node._latches.told
     robot.node.trigger_activate()
     assert robot.node._latches.told == ''
+
+
+def test_a_stop_that_meets_trouble_is_latched_and_says_so(robot, monkeypatch):
+    def broken() -> None:
+        raise RuntimeError('no wire')
+
+    monkeypatch.setattr(robot.node._executor_for_tools, 'halt', broken)
+    answer = robot.trigger('stop')
+    assert (answer.success, answer.message) == (False, 'not everything was seen to end')
+    assert robot.call('drive', seconds=1).status == ToolResult.STATUS_DENIED
 
 
 class Trips:
