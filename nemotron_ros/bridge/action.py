@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from action_msgs.msg import GoalStatus
@@ -12,19 +13,21 @@ from action_msgs.srv import CancelGoal
 from nemotron_ros.bridge.action_server_watch import ActionServerWatch
 from nemotron_ros.bridge.clients import Clients
 from nemotron_ros.bridge.convert import to_message
+from nemotron_ros.bridge.ending import cut_short, succeeded
 from nemotron_ros.bridge.interfaces import load_action
 from nemotron_ros.bridge.motion_limits import check_motion
 from nemotron_ros.bridge.values import fields_of, plain
 from nemotron_ros.bridge.waiting import DISCOVERY_S, POLL_S, until_done, until_true
-from nemotron_ros.cancel import CancelToken, Cause
+from nemotron_ros.cancel import CancelToken
 from nemotron_ros.tools.model import SendGoal
 from nemotron_ros.tools.result import Status, ToolResult
-from nemotron_ros.tools.templates import TemplateError, evaluate
+from nemotron_ros.tools.templates import evaluate
 
 CANCEL_S = 5.0
 """How long a cancelled goal is given to reach its terminal state."""
 FEEDBACK_S = 0.2
 """Feedback is passed on at most this often."""
+PLAIN = (bool, int, float, str)
 REASONS = ('error_msg', 'error_string', 'message')
 """Fields of a result that say why, by the names that action types have for them."""
 
@@ -49,7 +52,7 @@ def send_goal(
     if not until_true(client.server_is_ready, DISCOVERY_S, budget):
         return ToolResult(Status.FAILED, None, f'the action server {binding.name} is not there')
     if budget.ended:
-        return ToolResult(_cut(cancel), None, 'ended before the goal was sent')
+        return ToolResult(cut_short(cancel), None, 'ended before the goal was sent')
     server = clients.action_server(binding.name)
     feedback = _Feedback(progress)
     sent = client.send_goal_async(goal, feedback_callback=feedback)
@@ -74,7 +77,10 @@ def send_goal(
             if not until_done(finished, CANCEL_S, CancelToken(CANCEL_S)):
                 why = f'{_refusal(answer)} and has not ended after {CANCEL_S:g} s'
                 return ToolResult(Status.UNKNOWN, None, f'{binding.name} {why}')
-        return _judge(binding, finished.result(), variables, cancel)
+        result = _judge(binding, finished.result(), variables, cancel)
+        if result.status is Status.SUCCEEDED:
+            return result
+        return replace(result, error=f'{result.error}{feedback.last()}')
     finally:
         feedback.over = True
 
@@ -106,16 +112,9 @@ def _judge(
     """Turn the terminal state into a result: what happened, not what was wanted."""
     result = response.result
     if response.status == GoalStatus.STATUS_SUCCEEDED:
-        if binding.value is None:
-            return ToolResult(Status.SUCCEEDED, plain(result))
-        try:
-            value = evaluate(binding.value, {**fields_of(result), **variables})
-        except TemplateError as error:
-            why = f'{binding.name} succeeded, but what it returned could not be told: {error}'
-            return ToolResult(Status.FAILED, plain(result), why)
-        return ToolResult(Status.SUCCEEDED, plain(value))
+        return succeeded(binding.name, result, binding.value, variables)
     if response.status == GoalStatus.STATUS_CANCELED:
-        return ToolResult(_cut(cancel), plain(result), f'{binding.name} was cancelled')
+        return ToolResult(cut_short(cancel), plain(result), f'{binding.name} was cancelled')
     if response.status == GoalStatus.STATUS_ABORTED:
         why = f'{binding.name} aborted the goal{_reason(result)}'
         return ToolResult(Status.FAILED, plain(result), why)
@@ -130,25 +129,27 @@ def _reason(result: Any) -> str:
     return f': {reason}' if reason else ''
 
 
-def _cut(cancel: CancelToken) -> Status:
-    """Return the status of a call that was cut short: by its client, or by a deadline."""
-    by_client = cancel.cause in (Cause.CANCELED, Cause.STOPPED)
-    return Status.CANCELED if by_client else Status.TIMED_OUT
-
-
 class _Feedback:
     """Passes feedback on, not too often and not after the end."""
 
     def __init__(self, progress: Callable[[object], None]) -> None:
         self._progress = progress
         self._told_s = 0.0
+        self._message: Any = None
         self.over = False
 
     def __call__(self, message: Any) -> None:
+        self._message = message
         now = time.monotonic()
         if not self.over and now - self._told_s >= FEEDBACK_S:
             self._told_s = now
             self._progress(plain(message.feedback))
+
+    def last(self) -> str:
+        """Return, in words, the plain values of the newest feedback: how far it had come."""
+        seen = {} if self._message is None else fields_of(self._message.feedback)
+        said = [f'{key} {value}' for key, value in seen.items() if isinstance(value, PLAIN)]
+        return f'; last feedback: {", ".join(said)}' if said else ''
 
 
 def _cancel_late(sent: Any) -> None:

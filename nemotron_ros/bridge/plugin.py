@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from nemotron_ros.bridge.clients import Clients
+from nemotron_ros.bridge.ending import cut_short
 from nemotron_ros.bridge.sender import NobodyListens, Sender
 from nemotron_ros.bridge.values import plain
 from nemotron_ros.bridge.waiting import until_done
-from nemotron_ros.cancel import CancelToken, Cause
+from nemotron_ros.cancel import CancelToken
 from nemotron_ros.tools.model import UsePlugin
 from nemotron_ros.tools.plugins import Plugin, load_plugin
 from nemotron_ros.tools.result import Status, ToolResult
@@ -87,10 +88,10 @@ class Plugins:
         if not until_done(run, END_S, CancelToken(END_S)):
             why = f'was told to end and has not within {END_S:g} s; it may still be going on'
             return ToolResult(Status.UNKNOWN, None, f'{binding.use} {why}')
-        by_client = cancel.cause in (Cause.CANCELED, Cause.STOPPED)
-        status = Status.CANCELED if by_client else Status.TIMED_OUT
         ended = run.result()
-        return ToolResult(status, ended.value, ended.fault or f'{binding.use} was ended early')
+        return ToolResult(
+            cut_short(cancel), ended.value, ended.fault or f'{binding.use} was ended early'
+        )
 
 
 def _run(

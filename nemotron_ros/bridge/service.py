@@ -7,12 +7,13 @@ from typing import Any
 
 from nemotron_ros.bridge.clients import Clients
 from nemotron_ros.bridge.convert import to_message
+from nemotron_ros.bridge.ending import cut_short, succeeded
 from nemotron_ros.bridge.interfaces import load_service
 from nemotron_ros.bridge.motion_limits import check_motion
 from nemotron_ros.bridge.sender import NobodyListens, Sender
-from nemotron_ros.bridge.values import fields_of, plain
+from nemotron_ros.bridge.values import fields_of
 from nemotron_ros.bridge.waiting import DISCOVERY_S, POLL_S, until_done, until_true
-from nemotron_ros.cancel import CancelToken, Cause
+from nemotron_ros.cancel import CancelToken
 from nemotron_ros.tools.model import CallService
 from nemotron_ros.tools.result import Status, ToolResult
 from nemotron_ros.tools.templates import evaluate
@@ -43,7 +44,7 @@ def call_service(
         except NobodyListens as error:
             return ToolResult(Status.FAILED, None, str(error))
     if budget.ended:
-        return ToolResult(_cut(cancel), None, 'ended before the request was sent')
+        return ToolResult(cut_short(cancel), None, 'ended before the request was sent')
     future = client.call_async(request)
     try:
         answered = _wait(client, future, budget)
@@ -56,7 +57,7 @@ def call_service(
         result = _judge(binding, future.result(), variables)
         if result.status is Status.SUCCEEDED:
             return result
-        return ToolResult(_cut(cancel), result.value, result.error)
+        return ToolResult(cut_short(cancel), result.value, result.error)
     client.remove_pending_request(future)
     why = 'has not answered in time' if budget.ended else 'went away'
     return ToolResult(
@@ -80,15 +81,7 @@ def _judge(binding: CallService, response: Any, variables: Mapping[str, Any]) ->
     if seen.get('success') is False:
         reason = seen.get('message') or f'the service {binding.name} reported a failure'
         return ToolResult(Status.FAILED, None, str(reason))
-    if binding.value is None:
-        return ToolResult(Status.SUCCEEDED, plain(response))
-    return ToolResult(Status.SUCCEEDED, plain(evaluate(binding.value, {**seen, **variables})))
-
-
-def _cut(cancel: CancelToken) -> Status:
-    """Return the status of a call that was cut short: by its client, or by a deadline."""
-    by_client = cancel.cause in (Cause.CANCELED, Cause.STOPPED)
-    return Status.CANCELED if by_client else Status.TIMED_OUT
+    return succeeded(f'the service {binding.name}', response, binding.value, variables)
 
 
 class _Lost:

@@ -15,6 +15,7 @@ pytest.importorskip('test_msgs', reason='test_msgs is not installed')
 from action_msgs.msg import GoalStatus
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.callback_groups import ReentrantCallbackGroup
+from sensor_msgs.msg import BatteryState
 from servers import FibonacciServer
 from test_msgs.action import Fibonacci
 from threads import in_thread
@@ -180,6 +181,15 @@ def test_value_that_can_not_be_told_does_not_hide_that_it_succeeded(ros, run):
     assert result.status is Status.FAILED
     assert 'fibonacci succeeded, but what it returned could not be told' in result.error
     assert result.value == {'sequence': [0, 1, 1, 2]}
+
+
+def test_how_far_it_had_come_is_told():
+    feedback = action._Feedback(lambda _: None)
+    assert feedback.last() == ''
+    feedback(SimpleNamespace(feedback=BatteryState(percentage=0.5, location='dock')))
+    assert '; last feedback: ' in feedback.last()
+    assert 'percentage 0.5' in feedback.last()
+    assert 'header' not in feedback.last()  # only what is a plain value
 
 
 @pytest.mark.parametrize(
