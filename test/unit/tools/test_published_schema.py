@@ -176,3 +176,14 @@ def test_what_acts_must_be_bounded_once_it_is_enabled(tmp_path: Path, parameter:
     file.write_text(text)
     assert load(file).disabled
     assert not refuses(text)
+
+
+def test_the_rules_of_the_page_can_be_written(tmp_path: Path) -> None:
+    page = (ROOT / 'docs/tool_file.md').read_text()
+    (rules,) = re.findall(r'^```yaml\n(conditions:.*?)^```', page, re.DOTALL | re.MULTILINE)
+    file = tmp_path / 'tools.yaml'
+    file.write_text(f'{EVERYTHING[: EVERYTHING.index("conditions:")]}{rules}')
+    robot = load(file)
+    assert {*robot.conditions} == {'odometry_fresh', 'battery_ok', 'localised'}
+    assert robot.estop.heartbeat
+    assert not refuses(file.read_text())
