@@ -61,8 +61,8 @@ def scaffold(graph: Graph, robot: str, schema: str = '') -> Scaffold:
     """
     found: list[tuple[str, dict[str, Any]]] = []
     left_out: list[tuple[str, str]] = []
-    own = _own_prefixes(graph)
-    for name, type_name, draft in _interfaces(graph):
+    own = _own_nodes(graph)
+    for name, type_name, draft in _interfaces(graph, own):
         if _is_quiet(name, type_name, own):
             continue
         try:
@@ -84,9 +84,9 @@ class _NoUse(Exception):
 Drafter = Callable[[str, str], dict[str, Any]]
 
 
-def _interfaces(graph: Graph) -> Iterator[tuple[str, str, Drafter]]:
+def _interfaces(graph: Graph, own: Sequence[str]) -> Iterator[tuple[str, str, Drafter]]:
     for name, topic in graph.topics.items():
-        yield from ((name, type_name, drafter) for type_name, drafter in _of_topic(topic))
+        yield from ((name, type_name, drafter) for type_name, drafter in _of_topic(topic, own))
     for name, types in graph.services.items():
         for type_name in types:
             yield name, type_name, _service
@@ -95,10 +95,11 @@ def _interfaces(graph: Graph) -> Iterator[tuple[str, str, Drafter]]:
             yield name, type_name, _action
 
 
-def _of_topic(topic: Topic) -> Iterator[tuple[str, Drafter]]:
+def _of_topic(topic: Topic, own: Sequence[str]) -> Iterator[tuple[str, Drafter]]:
     """Yield how a topic is used: velocities and goals are written, what is published is read."""
-    told = sorted({end.type for end in topic.publishers})
-    heard = sorted({end.type for end in topic.subscriptions})
+    ours = {node + end for node in own for end in ('', '_tools')}
+    told = sorted({end.type for end in topic.publishers if end.node not in ours})
+    heard = sorted({end.type for end in topic.subscriptions if end.node not in ours})
     for type_name in told:
         if type_name not in MOTION_TYPES:
             yield type_name, _read
@@ -107,16 +108,17 @@ def _of_topic(topic: Topic) -> Iterator[tuple[str, Drafter]]:
             yield type_name, _publish
 
 
-def _own_prefixes(graph: Graph) -> tuple[str, ...]:
-    """Return the namespaces of nodes of this package: a robot does not command itself."""
+def _own_nodes(graph: Graph) -> tuple[str, ...]:
+    """Return the nodes of this package: a robot does not command itself, nor listen to itself."""
     ours = [name for name, types in graph.services.items() if 'nemotron_msgs/' in ' '.join(types)]
-    return tuple({f'{name.rsplit("/", 1)[0]}/' for name in ours})
+    return tuple(sorted({name.rsplit('/', 1)[0] for name in ours}))
 
 
-def _is_quiet(name: str, type_name: str, own: tuple[str, ...]) -> bool:
+def _is_quiet(name: str, type_name: str, own: Sequence[str]) -> bool:
     hidden = any(part.startswith('_') for part in name.split('/'))
     package = type_name.split('/')[0]
-    return hidden or package in drafts.QUIET_PACKAGES or name.startswith(own or ('\0',))
+    is_own = any(name.startswith(f'{node}/') for node in own)
+    return hidden or is_own or package in drafts.QUIET_PACKAGES
 
 
 # Drafts

@@ -156,6 +156,22 @@ def test_the_same_last_name_twice_makes_two_tools(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_what_only_this_package_says_and_hears_is_nobody_elses(tmp_path: Path) -> None:
+    ours = [
+        Endpoint(node, 'std_msgs/msg/String', QoSProfile(depth=1))
+        for node in ('/nemotron', '/nemotron_tools')
+    ]
+    topics = {
+        '/speech': Topic((ours[0],), heard('std_msgs/msg/String').subscriptions),
+        '/sound': Topic(told('std_msgs/msg/String').publishers, (ours[1],)),
+        '/silence': Topic((ours[0],), (ours[1],)),
+    }
+    robot, _ = loaded(
+        Graph(topics, {'/nemotron/stop': ROBOT.services['/nemotron/list_tools']}), tmp_path
+    )
+    assert (list(robot.tools), list(robot.disabled)) == (['get_sound'], ['send_speech'])
+
+
 def test_editors_are_told_where_the_schema_is(tmp_path: Path) -> None:
     text = scaffold(ROBOT, 'bench', '/there/schema.json').text
     assert text.startswith('# yaml-language-server: $schema=/there/schema.json\n')
