@@ -38,7 +38,7 @@ FLOAT32_MAX = float(np.finfo(np.float32).max)
 FLOAT32 = 'expected a finite number from -3.4028235e+38 to 3.4028235e+38'
 
 quick = settings(
-    max_examples=6,
+    max_examples=12,
     deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
