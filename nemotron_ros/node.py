@@ -177,12 +177,7 @@ class NemotronNode(LifecycleNode):
                 ),
                 wanted.ask_user,
             )
-            self._estop = EStopWatch(
-                self,
-                self._executor_for_tools.clients.tool_node,
-                self._tools.estop,
-                self._stop_for,
-            )
+            self._estop = EStopWatch(self, self._tools.estop, self._stop_for)
             model = self._engine.open(self._agent.warm_request(), self._tell_loading)
         except (ToolFileError, EngineError, OSError) as error:
             self.get_logger().error(f'not configured: {error}')

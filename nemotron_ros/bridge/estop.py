@@ -13,6 +13,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Bool
 
 from nemotron_ros.bridge.interfaces import load_message
+from nemotron_ros.bridge.tool_node import ToolNode
 from nemotron_ros.bridge.waiting import DISCOVERY_S
 from nemotron_ros.tools.estop import EStop, Heartbeat
 
@@ -31,21 +32,22 @@ class EStopWatch:
 
     A heartbeat that never comes is silent too, once there was time to discover it.
 
-    :param names: resolves and remaps the topics' names.
-    :param ears: what hears; it must be spun.
+    It hears by a node and a thread of its own: behind nothing that a tool listens to.
+
+    :param beside: the robot's node; it resolves and remaps the topics' names.
     :param stop: gets the reason to latch, in a thread of its own; it may wait.
     """
 
-    def __init__(
-        self, names: Node, ears: Node, estop: EStop, stop: Callable[[str], object]
-    ) -> None:
-        self._names = names
-        self._node = ears
+    def __init__(self, beside: Node, estop: EStop, stop: Callable[[str], object]) -> None:
+        self._beside = beside
         self._stop = stop
         self._pressed = ''
         self._silent = ''
-        self._subscriptions: list[Any] = []
-        self._timers: list[Any] = []
+        if estop == EStop():
+            self._ears: ToolNode | None = None
+            return
+        self._ears = ToolNode(beside, 'estop')
+        self._node = self._ears.node
         if estop.topic is not None:
             self._listen_to_topic(estop.topic)
         if estop.heartbeat is not None:
@@ -58,15 +60,11 @@ class EStopWatch:
 
     def close(self) -> None:
         """Listen no more."""
-        for timer in self._timers:
-            self._node.destroy_timer(timer)
-        for subscription in self._subscriptions:
-            self._node.destroy_subscription(subscription)
-        self._timers.clear()
-        self._subscriptions.clear()
+        if self._ears is not None:
+            self._ears.close()
 
     def _listen_to_topic(self, topic: str) -> None:
-        topic = self._names.resolve_topic_name(topic)
+        topic = self._beside.resolve_topic_name(topic)
         name = f'e-stop {topic}'
 
         def take(message: Bool) -> None:
@@ -74,21 +72,19 @@ class EStopWatch:
             if self._pressed and not was:
                 self._trip(name)
 
-        self._subscriptions.append(self._node.create_subscription(Bool, topic, take, ANY))
+        self._node.create_subscription(Bool, topic, take, ANY)
 
         def seek_latched() -> None:
             # Only beside a latched publisher: the others would be warned of it.
             offered = self._node.get_publishers_info_by_topic(topic)
             if any(info.qos_profile.durability == LATCHED.durability for info in offered):
                 self._node.destroy_timer(timer)
-                self._subscriptions.append(
-                    self._node.create_subscription(Bool, topic, take, LATCHED)
-                )
+                self._node.create_subscription(Bool, topic, take, LATCHED)
 
         timer = self._every(SEEK_S, seek_latched)
 
     def _listen_to_heartbeat(self, heartbeat: Heartbeat) -> None:
-        topic = self._names.resolve_topic_name(heartbeat.topic)
+        topic = self._beside.resolve_topic_name(heartbeat.topic)
         name = f'heartbeat {topic}'
         longest_s = heartbeat.max_silence_s
         last_s = time.monotonic() + max(0.0, DISCOVERY_S - longest_s)
@@ -104,14 +100,12 @@ class EStopWatch:
                 self._trip(name)
 
         kind = load_message(heartbeat.type)
-        self._subscriptions.append(self._node.create_subscription(kind, topic, take, ANY))
+        self._node.create_subscription(kind, topic, take, ANY)
         self._every(longest_s / LOOKS_PER_SILENCE, look)
 
     def _every(self, period_s: float, look: Callable[[], None]) -> Any:
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        timer = self._node.create_timer(period_s, look, clock=steady)
-        self._timers.append(timer)
-        return timer
+        return self._node.create_timer(period_s, look, clock=steady)
 
     def _trip(self, reason: str) -> None:
         threading.Thread(target=self._stop, args=(reason,), daemon=True).start()

@@ -16,9 +16,9 @@ from nemotron_ros.spinning import spun
 class ToolNode:
     """Makes and spins a node beside another one, in its context and namespace."""
 
-    def __init__(self, beside: Node) -> None:
+    def __init__(self, beside: Node, purpose: str = 'tools') -> None:
         self.node = Node(
-            f'{beside.get_name()}_tools',
+            f'{beside.get_name()}_{purpose}',
             namespace=beside.get_namespace(),
             context=beside.context,
             use_global_arguments=False,

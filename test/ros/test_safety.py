@@ -317,8 +317,7 @@ class Trips:
 
     def __init__(self, ros, estop: EStop) -> None:
         self.reasons: list[str] = []
-        node = ros.node('watch')
-        self.watch = EStopWatch(node, node, estop, self.reasons.append)
+        self.watch = EStopWatch(ros.node('watch'), estop, self.reasons.append)
 
 
 @pytest.mark.parametrize('qos', [LATCHED, BEST_EFFORT, QoSProfile(depth=1)])
