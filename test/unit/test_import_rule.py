@@ -30,6 +30,7 @@ ALLOWED = {
     'spinning': set(),
     'client': {'bridge'},
     'mcp': {'bridge', 'tools'},
+    'trace': {'bridge', 'chat', 'events', 'tools'},
     'sim': {'spinning'},
     'demo': {'bridge', 'bringup', 'chat', 'client', 'sim', 'tools'},
     'node': {
@@ -38,7 +39,7 @@ ALLOWED = {
     },
     'cli': {
         'bridge', 'bringup', 'client', 'demo', 'device', 'edge_llm', 'engine', 'mcp', 'spinning',
-        'tools',
+        'tools', 'trace',
     },
 }  # fmt: skip
 WITHOUT_ROS = {

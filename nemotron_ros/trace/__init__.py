@@ -1,0 +1,1 @@
+"""The trace: what happened on a robot, kept on disk, shown, counted and replayed."""
