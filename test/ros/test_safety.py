@@ -312,17 +312,24 @@ def test_a_stop_that_meets_trouble_is_latched_and_says_so(robot, monkeypatch):
     assert robot.call('drive', seconds=1).status == ToolResult.STATUS_DENIED
 
 
-class Trips:
-    """Keeps why something was stopped."""
+@pytest.fixture
+def watch(ros):
+    """Give a function that watches for an e-stop, and keeps the reasons to stop."""
+    made = []
 
-    def __init__(self, ros, estop: EStop) -> None:
-        self.reasons: list[str] = []
-        self.watch = EStopWatch(ros.node('watch'), estop, self.reasons.append)
+    def make(estop: EStop) -> SimpleNamespace:
+        reasons: list[str] = []
+        made.append(EStopWatch(ros.node('watch'), estop, reasons.append))
+        return SimpleNamespace(watch=made[-1], reasons=reasons)
+
+    yield make
+    for one in made:
+        one.close()
 
 
 @pytest.mark.parametrize('qos', [LATCHED, BEST_EFFORT, QoSProfile(depth=1)])
-def test_an_e_stop_of_any_quality_is_heard(ros, eventually, qos):
-    trips = Trips(ros, EStop('e_stop'))
+def test_an_e_stop_of_any_quality_is_heard(ros, watch, eventually, qos):
+    trips = watch(EStop('e_stop'))
     button = ros.node('button').create_publisher(Bool, 'e_stop', qos)
     eventually(lambda: button.get_subscription_count() > 0)
     time.sleep(0.5)
@@ -341,18 +348,18 @@ def test_an_e_stop_of_any_quality_is_heard(ros, eventually, qos):
     eventually(lambda: len(trips.reasons) == 2)
 
 
-def test_an_e_stop_that_was_pressed_before_is_heard(ros, eventually):
+def test_an_e_stop_that_was_pressed_before_is_heard(ros, watch, eventually):
     button = ros.node('button').create_publisher(Bool, 'e_stop', LATCHED)
     button.publish(Bool(data=True))
-    trips = Trips(ros, EStop('e_stop'))
+    trips = watch(EStop('e_stop'))
     eventually(lambda: trips.reasons == ['e-stop /e_stop'])
 
 
-def test_a_heartbeat_that_falls_silent_stops(ros, eventually):
+def test_a_heartbeat_that_falls_silent_stops(ros, watch, eventually):
     heart = ros.node('heart')
     beats = heart.create_publisher(Empty, 'alive', 10)
     timer = heart.create_timer(0.02, lambda: beats.publish(Empty()))
-    trips = Trips(ros, EStop(heartbeat=Heartbeat('alive', 'std_msgs/msg/Empty', 0.3)))
+    trips = watch(EStop(heartbeat=Heartbeat('alive', 'std_msgs/msg/Empty', 0.3)))
     time.sleep(0.8)
     assert (trips.reasons, trips.watch.active) == ([], '')
     timer.cancel()
@@ -365,7 +372,7 @@ def test_a_heartbeat_that_falls_silent_stops(ros, eventually):
     assert len(trips.reasons) == 1
 
 
-def test_a_heartbeat_that_never_comes_stops(ros, eventually, monkeypatch):
+def test_a_heartbeat_that_never_comes_stops(watch, eventually, monkeypatch):
     monkeypatch.setattr('nemotron_ros.bridge.estop.DISCOVERY_S', 0.3)
-    trips = Trips(ros, EStop(heartbeat=Heartbeat('alive', 'std_msgs/msg/Empty', 0.1)))
+    trips = watch(EStop(heartbeat=Heartbeat('alive', 'std_msgs/msg/Empty', 0.1)))
     eventually(lambda: trips.reasons == ['heartbeat /alive'])
