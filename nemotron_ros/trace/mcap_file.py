@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +107,6 @@ def read(path: Path) -> Trace:
     :raise TraceError: saying what is wrong with it.
     """
     try:
-        from mcap.exceptions import McapError
         from mcap.records import Message, Metadata
         from mcap.stream_reader import StreamReader
     except ImportError:
@@ -117,19 +116,15 @@ def read(path: Path) -> Trace:
     flaws: list[str] = []
     try:
         with path.open('rb') as file:
-            try:
-                for record in StreamReader(file).records:
-                    if isinstance(record, Metadata) and record.name == METADATA:
-                        origin = _origin(record.metadata)
-                    elif isinstance(record, Message):
-                        entries.append(_entry(record))
-            except (McapError, EOFError) as error:
-                flaws.append(f'{path}: was cut off ({type(error).__name__})')
+            records = iter(StreamReader(file).records)
+            while (record := _next(records, path, flaws)) is not None:
+                if isinstance(record, Metadata) and record.name == METADATA:
+                    origin = _origin(record.metadata)
+                elif isinstance(record, Message):
+                    entries.append(_entry(record))
     except OSError as error:
         raise TraceError(f'{path}: can not be read: {error.strerror or error}') from None
-    except TraceError as error:
-        raise TraceError(f'{path}: {error}') from None
-    except Exception as error:  # neither library says what it raises at bytes that are none
+    except Exception as error:  # a message of another type, or what an older node has written
         raise TraceError(f'{path}: is no trace of this node: {error!r}') from None
     if origin is None:
         raise TraceError(f'{path}: is no trace of this node: it does not say where it comes from')
@@ -157,6 +152,17 @@ def schema_text(name: str) -> str:
     return first[1] + ''.join(
         f'\n{"=" * 80}\nMSG: {used.replace("/msg/", "/")}\n{text}' for used, text in others
     )
+
+
+def _next(records: Iterator[Any], path: Path, flaws: list[str]) -> Any:
+    """Return the next record; None at the end, and a flaw if the file has ended before it."""
+    try:
+        return next(records, None)
+    except OSError:
+        raise
+    except Exception as error:  # mcap does not say what it raises at a file that was cut off
+        flaws.append(f'{path}: can be read up to a place only ({error!r:.80})')
+        return None
 
 
 def _message(entry: Entry) -> EventMsg:
