@@ -81,6 +81,9 @@ def _brightness(image: Any, data: Any, encoding: _Encoding) -> float | None:
     if not image.width or not image.height:
         return None
     rows = np.ascontiguousarray(data.reshape(image.height, image.step)[:, :row_bytes])
-    pixels = rows.view(dtype).reshape(-1, encoding.channels)
-    mean = float(pixels.mean(axis=0, dtype=np.float64) @ np.asarray(encoding.weights))
+    # Row upon row first: numpy adds long rows many times faster than pixels of three numbers.
+    columns = rows.view(dtype).sum(axis=0, dtype=np.uint64)
+    channels = columns.reshape(image.width, encoding.channels).sum(axis=0)
+    pixels = int(image.width) * int(image.height)
+    mean = float(channels @ np.asarray(encoding.weights)) / pixels
     return round(100.0 * mean / np.iinfo(dtype).max, 1)

@@ -75,4 +75,5 @@ def _as_json(tool: Any) -> dict[str, object]:
         'parameters': json.loads(tool.parameters),
         'kind': tool.kind,
         'interface': tool.interface,
+        'rules': json.loads(tool.rules),
     }

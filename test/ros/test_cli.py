@@ -260,6 +260,7 @@ def test_tools_list_json(robot):
     assert (done.code, done.err) == (0, '')
     drive, switch = json.loads(done.out)
     assert (drive['name'], drive['kind']) == ('drive', 'topic')
+    assert drive['rules'] == {'exclusive': 'motion'}
     assert switch['parameters']['properties'] == {'on': {'type': 'boolean'}}
 
 
