@@ -7,7 +7,8 @@ from enum import Enum
 
 import numpy as np
 
-from nemotron_ros.sim.robot import BEAMS, Robot
+from nemotron_ros.sim.body import Body
+from nemotron_ros.sim.robot import BEAMS
 from nemotron_ros.sim.route import plan
 from nemotron_ros.sim.world import GRIPPER_M, ROBOT_RADIUS_M, Pose
 
@@ -33,7 +34,7 @@ class Driving(Enum):
 class Driver:
     """Steers a robot along a route, one step at a time."""
 
-    def __init__(self, robot: Robot) -> None:
+    def __init__(self, robot: Body) -> None:
         self._robot = robot
         self._points: list[tuple[float, float]] = []
         self._goal: Pose | None = None

@@ -43,6 +43,7 @@ from sensor_msgs.msg import BatteryState, JointState, LaserScan
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
+from nemotron_ros.sim.body import Body
 from nemotron_ros.sim.driver import Driver, Driving
 from nemotron_ros.sim.robot import BEAMS, MAX_RANGE_M, SCAN_HEIGHT_M, Robot
 from nemotron_ros.sim.top_view import draw
@@ -70,7 +71,7 @@ class HeadlessRobot(Node):
             'publish_clock', False, ParameterDescriptor(description='Publish /clock.')
         ).value
         self._lock = threading.Lock()
-        self._robot = Robot(battery=battery)
+        self._robot = self._body(battery)
         self._driver = Driver(self._robot)
         self._fetching = ''
         self._docking: Future | None = None
@@ -106,6 +107,9 @@ class HeadlessRobot(Node):
         super().destroy_node()
 
     # What it is made of
+
+    def _body(self, battery: float) -> Body:
+        return Robot(battery=battery)
 
     def _number(self, name: str, default: float, low: float, high: float, text: str) -> float:
         limits = [FloatingPointRange(from_value=low, to_value=high)]

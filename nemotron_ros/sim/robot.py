@@ -173,9 +173,7 @@ class Robot:
 
     def docked(self) -> bool:
         """Whether it stands in the dock."""
-        pose, dock = self.pose, self.world.dock
-        near = math.hypot(pose.x - dock.x, pose.y - dock.y) < 0.12
-        return near and abs(math.remainder(pose.yaw - dock.yaw, math.tau)) < 0.2
+        return self.world.is_docked(self.pose)
 
     def _account(self, before: Pose, dt: float) -> None:
         after = self.pose

@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-from nemotron_ros.sim.robot import Robot
+from nemotron_ros.sim.body import Body
 from nemotron_ros.sim.world import ROBOT_RADIUS_M, Box, World
 
 WIDTH_PX = 1200
@@ -77,7 +77,7 @@ class _Plan:
         self.image.paste(INK if sum(box.colour) > 3 * 160 else WHITE, corner, words)
 
 
-def draw(robot: Robot, path: Path) -> None:
+def draw(robot: Body, path: Path) -> None:
     """Write the plan, the things, the path so far and the robot as a PNG file."""
     world = robot.world
     plan = _Plan(world)
@@ -104,7 +104,7 @@ def _dock_label(world: World) -> tuple[float, float]:
     return world.dock.x + 0.48, -world.half_y + 0.15
 
 
-def _things(plan: _Plan, robot: Robot) -> None:
+def _things(plan: _Plan, robot: Body) -> None:
     """Draw each thing, with its name where there is room for it: below it, if possible."""
     world, things = robot.world, robot.things()
     taken = [(robot.pose.x, robot.pose.y, ROBOT_RADIUS_M), (*_dock_label(world), NAME_M)]
@@ -140,7 +140,7 @@ def _path(plan: _Plan, points: Sequence[tuple[float, float]]) -> None:
         plan.disc(*points[0], 0.06, (21, 101, 192))
 
 
-def _robot(plan: _Plan, robot: Robot) -> None:
+def _robot(plan: _Plan, robot: Body) -> None:
     pose = robot.pose
     plan.disc(pose.x, pose.y, ROBOT_RADIUS_M, INK)
     plan.disc(pose.x, pose.y, ROBOT_RADIUS_M * 0.86, (118, 185, 0))

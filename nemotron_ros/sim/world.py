@@ -79,6 +79,11 @@ class World:
     dock: Pose
     start: Pose
 
+    def is_docked(self, pose: Pose) -> bool:
+        """Whether a robot with this pose stands in the dock."""
+        near = math.hypot(pose.x - self.dock.x, pose.y - self.dock.y) < 0.12
+        return near and abs(math.remainder(pose.yaw - self.dock.yaw, math.tau)) < 0.2
+
 
 def _wall(name: str, x0: float, y0: float, x1: float, y1: float) -> Box:
     thick = 0.05
