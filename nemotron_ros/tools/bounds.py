@@ -15,6 +15,9 @@ MOTION_TYPES = frozenset(
         'trajectory_msgs/msg/JointTrajectory',
         'ackermann_msgs/msg/AckermannDrive',
         'ackermann_msgs/msg/AckermannDriveStamped',
+        'control_msgs/msg/JointJog',
+        'mavros_msgs/msg/AttitudeTarget',
+        'mavros_msgs/msg/PositionTarget',
     }
 )
 """Topic types that set a robot in motion until another message ends it."""
