@@ -306,6 +306,16 @@ def test_what_does_not_move_needs_no_odometry(run, base: Base, eventually) -> No
         ('"{{ mps }}"', '"{{ mps }}", y: 0.6', 'message.linear: 0.6 m/s is over the limit'),
         ('then: {}}', 'then: {message: {linear: {x: 9}}}}', 'topic.then.message.linear: 9 m/s'),
         ('{frame_id: odom}', '{frame_id: map}', "a point in frame 'map'"),
+        (
+            'robot: fenced',
+            'robot: fenced\nconditions: {up: {topic: t, type: no_msgs/msg/No, max_age_s: 1}}',
+            'conditions.up.type: ',
+        ),
+        (
+            'robot: fenced',
+            'robot: fenced\nestop: {heartbeat: {topic: t, type: n_msgs/msg/N, max_silence_s: 1}}',
+            'estop.heartbeat.type: ',
+        ),
     ],
 )
 def test_what_is_known_before_any_call_is_told_by_the_check(tmp_path, old, new, told) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -225,10 +226,15 @@ def test_the_command_line_lists_and_answers(robot, eventually):
             capture_output=True,
             text=True,
             timeout=30,
+            env={**os.environ, 'COLUMNS': '120'},
         )
 
     result = in_thread(lambda: robot.call('open_door', wide=False))
-    first_question(robot, eventually)
+    question = first_question(robot, eventually)
+    waiting = confirm()
+    assert waiting.returncode == 0
+    for shown in (question.id, 'open_door', 'wide: False', 'Open the front door.'):
+        assert shown in waiting.stdout
     said = confirm('--yes', '--who', 'Ann')
     assert (said.returncode, said.stdout, said.stderr) == (0, 'it runs\n', '')
     assert result().confirmed_by == 'Ann'
