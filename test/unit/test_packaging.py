@@ -6,6 +6,7 @@ import ast
 import importlib
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -87,8 +88,7 @@ def setup_arguments(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     given: dict[str, Any] = {}
     monkeypatch.setattr(setuptools, 'setup', lambda **arguments: given.update(arguments))
     monkeypatch.chdir(ROOT)
-    source = (ROOT / 'setup.py').read_text()
-    exec(compile(source, 'setup.py', 'exec'), {'__name__': 'setup'})
+    runpy.run_path(str(ROOT / 'setup.py'))
     return given
 
 
