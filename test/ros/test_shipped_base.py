@@ -5,21 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from geometry_msgs.msg import TwistStamped
 from nav_msgs.msg import Odometry
 from rclpy.node import Node
+from tool_caller import tool_caller
 
-from nemotron_ros.bridge.conditions import ConditionChecker
-from nemotron_ros.bridge.executor import RosExecutor
 from nemotron_ros.bringup import config_path
-from nemotron_ros.cancel import CancelToken
-from nemotron_ros.chat.messages import ToolCall
-from nemotron_ros.tools.dispatch import Dispatcher
-from nemotron_ros.tools.guard import Guard
-from nemotron_ros.tools.result import Status, ToolResult
+from nemotron_ros.tools.result import Status
 from nemotron_ros.tools.tool_file import load
 
 PERIOD_S = 0.02
@@ -64,16 +58,8 @@ def robot(ros, request: pytest.FixtureRequest) -> Iterator[SimpleNamespace]:
     """Give a base, where it is said to stand, and a function that calls its tools."""
     tool_file = load(config_path('tools', 'ros2_control_base.yaml'))
     base = Base(ros.node('diff_drive_controller'), getattr(request, 'param', 0.0))
-    executor = RosExecutor(ros.node('bridge'), tool_file)
-    guard = Guard(tool_file, unmet=ConditionChecker(executor.clients, tool_file))
-    dispatcher = Dispatcher(tool_file, guard, executor)
-
-    def call(name: str, **arguments: Any) -> ToolResult:
-        call = ToolCall('call_1', name, arguments)
-        return dispatcher.run(call, frozenset(tool_file.tools), CancelToken(20.0))
-
-    yield SimpleNamespace(base=base, call=call)
-    executor.close()
+    with tool_caller(ros.node('bridge'), tool_file) as call:
+        yield SimpleNamespace(base=base, call=call)
 
 
 def test_it_drives_turns_and_tells_where_it_is(robot, eventually) -> None:
