@@ -5,11 +5,11 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from nemotron_ros.events import Event, Phase
 from nemotron_ros.trace.folder import Keep, check_room, next_stem, prune
@@ -40,6 +40,8 @@ class Sink(Protocol):
 MakeSink = Callable[[Path, Origin], Sink]
 """Begins a file: the path without its suffix, and where the trace comes from."""
 
+_Item = Entry | tuple[str, Mapping[str, Any]]
+
 
 class Recorder:
     """Keeps what happens, bounded, in a folder. Safe from any thread.
@@ -67,7 +69,7 @@ class Recorder:
         self._keep = keep
         self._on_trouble = on_trouble
         self._retry_s = retry_s
-        self._waiting: queue.Queue[Entry | None] = queue.Queue(MAX_WAITING)
+        self._waiting: queue.Queue[_Item | None] = queue.Queue(MAX_WAITING)
         self._start_ns = time.time_ns() - time.monotonic_ns()
         self._open: list[Sink] = []
         self._begun_s = 0.0
@@ -85,12 +87,11 @@ class Recorder:
 
         :param stamp_ns: the node's clock.
         """
-        entry = Entry(self._start_ns + time.monotonic_ns(), stamp_ns, event)
-        try:
-            self._waiting.put_nowait(entry)
-        except queue.Full:
-            with self._lock:
-                self._overrun += 1
+        self._put(Entry(self._start_ns + time.monotonic_ns(), stamp_ns, event))
+
+    def add(self, command_id: str, detail: Mapping[str, Any]) -> None:
+        """Keep more of the turn that a command is at: its prompt, its cost; never waits."""
+        self._put((command_id, detail))
 
     def close(self, timeout_s: float = CLOSE_S) -> bool:
         """Write what is left and end the files; whether that was done in time."""
@@ -100,13 +101,20 @@ class Recorder:
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
+    def _put(self, item: _Item) -> None:
+        try:
+            self._waiting.put_nowait(item)
+        except queue.Full:
+            with self._lock:
+                self._overrun += 1
+
     # In the recorder's own thread
 
     def _run(self) -> None:
         self._hash_files()
         while True:
             batch, ended = self._next()
-            entries = [held for entry in batch for held in self._hold.push(entry)]
+            entries = [entry for item in batch for entry in self._held(item)]
             if ended:
                 entries += self._hold.rest()
             self._count_overrun()
@@ -116,9 +124,15 @@ class Recorder:
                 self._close_files()
                 return
 
-    def _next(self) -> tuple[list[Entry], bool]:
+    def _held(self, item: _Item) -> list[Entry]:
+        if isinstance(item, Entry):
+            return self._hold.push(item)
+        self._hold.add(*item)
+        return []
+
+    def _next(self) -> tuple[list[_Item], bool]:
         """Wait for entries; return them, and whether those were the last ones."""
-        batch: list[Entry] = []
+        batch: list[_Item] = []
         if self._ending.is_set() and self._waiting.empty():
             return batch, True
         item = self._waiting.get()

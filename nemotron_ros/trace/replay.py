@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
+from nemotron_ros.agent.asking import ASK_USER
 from nemotron_ros.cancel import CancelToken
 from nemotron_ros.chat.formats.json_call import JsonCall
 from nemotron_ros.chat.formats.nemotron_xml import NemotronXml
@@ -69,7 +70,7 @@ def replay(trace: Trace, tool_file: ToolFile) -> Report:
     if trace.origin.lost:
         report.notes.append(f'{trace.origin.lost} events before this file were lost')
     told = stories(trace.entries)
-    specs = tuple(tool.spec for tool in tool_file.tools.values())
+    specs = (*(tool.spec for tool in tool_file.tools.values()), ASK_USER)
     for story in told:
         report.commands += 1
         _replay_goal(story, tool_file, report)
@@ -222,9 +223,9 @@ class _Gate:
                 if call is None:
                     continue
                 running = ExitStack()
-                begin = _bound(self._begin, call, running)
-                moments.append((call_story.began_ns, 1, begin))
-                moments.append((_ended_ns(call_story, call.result), 2, running.close))
+                began_ns, ended_ns = _at_the_gate(call_story, call.result)
+                moments.append((began_ns, 1, _bound(self._begin, call, running)))
+                moments.append((ended_ns, 2, running.close))
         for time_ns, _, act in sorted(moments, key=lambda moment: moment[:2]):
             self._now_s = time_ns / 1e9
             act()
@@ -236,7 +237,7 @@ class _Gate:
             self._report.unjudged['a call of which the end is not in the trace'] += 1
             return None
         verdict = verdict_of(result)
-        if verdict.decision is Decision.UNREACHED:
+        if verdict.decision is Decision.UNREACHED or told.asks:
             return None
         if not is_whole(told.call.arguments):
             self._report.unjudged['a call of which arguments were taken out of the trace'] += 1
@@ -307,10 +308,15 @@ def _bound(act: Callable[[_Call, ExitStack], None], call: _Call, stack: ExitStac
     return lambda: act(call, stack)
 
 
-def _ended_ns(told: CallStory, result: ToolResult) -> int:
-    """Return when a call gave its place back, which is told a moment later."""
-    by_duration_ns = told.began_ns + int(result.duration_s * 1e9)
-    return max(told.began_ns, min(told.ended_ns or by_duration_ns, by_duration_ns))
+def _at_the_gate(told: CallStory, result: ToolResult) -> tuple[int, int]:
+    """Return when a call came to the gate, and when it gave its place back.
+
+    It may have been announced before, while another one held its group.
+    """
+    duration_ns = int(result.duration_s * 1e9)
+    ended_ns = told.began_ns if told.ended_ns is None else told.ended_ns
+    began_ns = max(told.began_ns, ended_ns - duration_ns)
+    return began_ns, began_ns + duration_ns
 
 
 def _with(verdict: Verdict, reason: str) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from nemotron_ros.trace.record import Trace
-from nemotron_ros.trace.stories import CallStory, Story, stories
+from nemotron_ros.trace.stories import CallStory, Story, TurnStory, stories
 from nemotron_ros.trace.verdict import Decision, verdict_of
 
 _CONTROL = re.compile(r'[\x00-\x1f\x7f-\x9f]+')
@@ -57,7 +57,7 @@ def _story(story: Story) -> Iterator[str]:
     for call in story.direct:
         yield from _call(story, call)
     for turn in story.turns:
-        yield f'{_at(story, turn.began_ns)}  asks the model'
+        yield f'{_at(story, turn.began_ns)}  asks the model{_asked(turn)}'
         if turn.reasoning:
             yield f'{_at(story, turn.first_ns)}  thinks: {turn.reasoning}'
         if turn.text:
@@ -69,6 +69,17 @@ def _story(story: Story) -> Iterator[str]:
         yield f'{_at(story, story.ended_ns)}  {story.status.lower() or "ended"}{reason}'
     elif not story.direct:
         yield '          its end is not in the trace'
+
+
+def _asked(turn: TurnStory) -> str:
+    cost = turn.asked.get('cost')
+    parts = []
+    if isinstance(messages := turn.asked.get('messages'), list):
+        parts.append(f'{len(messages)} messages after the opening')
+    if isinstance(cost, Mapping):
+        told = {key: cost.get(key) for key in ('prompt_tokens', 'completion_tokens')}
+        parts += [f'{count} {key.replace("_", " ")}' for key, count in told.items()]
+    return f' ({", ".join(parts)})' if parts else ''
 
 
 def _call(story: Story, told: CallStory) -> Iterator[str]:

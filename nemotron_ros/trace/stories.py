@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from nemotron_ros.agent.asking import ASK_USER
 from nemotron_ros.chat.messages import ToolCall
 from nemotron_ros.events import Phase
 from nemotron_ros.tools.result import ToolResult
@@ -21,6 +22,8 @@ class CallStory:
     began_ns: int
     result: ToolResult | None = None
     ended_ns: int | None = None
+    asks: bool = False
+    """It was a question to the person, which moves nothing and passes no guard."""
 
 
 @dataclass
@@ -33,6 +36,8 @@ class TurnStory:
     reasoning: str = ''
     deltas: int = 0
     calls: list[CallStory] = field(default_factory=list)
+    asked: Mapping[str, Any] = field(default_factory=dict)
+    """The prompt, and what the turn cost, as far as they were told."""
 
 
 @dataclass
@@ -95,13 +100,17 @@ def _add(story: Story, entry: Entry) -> None:
     if event.sequence == 0:
         story.goal = goal_of(event)
     if event.phase is Phase.PROMPTING:
-        story.turns.append(TurnStory(entry.time_ns))
+        detail = event.detail if isinstance(event.detail, Mapping) else {}
+        story.turns.append(TurnStory(entry.time_ns, asked=detail))
     elif event.phase is Phase.GENERATING and story.turns:
         turn = story.turns[-1]
         turn.first_ns = turn.first_ns or entry.time_ns
         turn.text += event.text_delta
         turn.reasoning += event.reasoning_delta
         turn.deltas += 1
+    elif event.phase is Phase.ASKING:
+        for call in story.turns[-1].calls if story.turns else ():
+            call.asks = call.result is None and call.call.name == ASK_USER.name
     elif event.phase is Phase.DONE:
         story.done = event.detail if isinstance(event.detail, Mapping) else {}
         story.ended_ns = entry.time_ns

@@ -30,7 +30,7 @@ ALLOWED = {
     'spinning': set(),
     'client': {'bridge'},
     'mcp': {'bridge', 'tools'},
-    'trace': {'bridge', 'chat', 'events', 'tools'},
+    'trace': {'agent', 'bridge', 'chat', 'engine', 'events', 'tools'},
     'sim': {'spinning'},
     'demo': {'bridge', 'bringup', 'chat', 'client', 'sim', 'tools'},
     'node': {

@@ -20,7 +20,7 @@ from nemotron_ros.trace.json_lines import JsonLines
 from nemotron_ros.trace.record import Origin, TraceError
 from nemotron_ros.trace.recorder import Recorder
 
-WORD = Event('command', 'session', 1, Phase.PROMPTING, detail='a word')
+WORD = Event('command', 'session', 1, Phase.EXECUTING, detail='a word')
 ORIGIN = Origin(node='/robot_1/nemotron', robot='bench', engine='scripted', model='script')
 KEEP = Keep(min_free_bytes=0)
 
@@ -44,7 +44,7 @@ def until(condition, timeout_s: float = 5.0) -> None:
 
 
 def story(command_id: str, size: int = 1) -> list[Event]:
-    phases = [Phase.ACCEPTED, *[Phase.PROMPTING] * size, Phase.DONE]
+    phases = [Phase.ACCEPTED, *[Phase.EXECUTING] * size, Phase.DONE]
     return [
         Event(command_id, 'session', number, phase, detail={'command': 'x' * 100})
         for number, phase in enumerate(phases)

@@ -117,11 +117,28 @@ def test_deltas_are_held_until_their_turn_is_over_and_keep_their_times():
     ]
     for number, event in enumerate(words):
         assert hold.push(Entry(number, number, event)) == []
-    other = replace(EVENT, command_id='other', phase=Phase.PROMPTING)
+    other = replace(EVENT, command_id='other', phase=Phase.ACCEPTED)
     assert [entry.event for entry in hold.push(Entry(9, 9, other))] == [other]
     told = hold.push(Entry(10, 10, replace(EVENT, phase=Phase.DONE)))
     assert [entry.time_ns for entry in told] == [0, 1, 2, 10]
     assert [entry.event.text_delta for entry in told[:3]] == [f'a {REDACTED}', '', ' b']
+
+
+def test_a_prompt_joins_the_event_of_its_turn_without_its_secrets():
+    hold = Hold()
+    assert hold.push(Entry(1, 1, replace(EVENT, phase=Phase.PROMPTING))) == []
+    hold.add('other', {'messages': ['not mine']})
+    hold.add('command', {'messages': [{'content': f'use {KEY}'}]})
+    hold.push(Entry(2, 2, replace(EVENT, phase=Phase.GENERATING, text_delta='a')))
+    hold.add('command', {'cost': {'prompt_tokens': 7}})
+    told = hold.push(Entry(3, 3, replace(EVENT, phase=Phase.DONE)))
+    assert [entry.time_ns for entry in told] == [1, 2, 3]
+    assert told[0].event.detail == {
+        'messages': [{'content': f'use {REDACTED}'}],
+        'cost': {'prompt_tokens': 7},
+    }
+    hold.add('command', {'late': 1})
+    assert hold.rest() == []
 
 
 def test_what_is_held_is_bounded():

@@ -90,12 +90,13 @@ def test_calls_at_once_hold_their_group_until_they_ended(told):
     def with_first_call_of(duration_s: float) -> Trace:
         record = CallRecord(call.call, replace(call.result, duration_s=duration_s))
         event = replace(one[3].event, record=record)
-        last = replace(one[3], time_ns=one[3].time_ns + 6 * 10**9, event=event)
+        last = replace(one[3], time_ns=one[2].time_ns + 5 * 10**9, event=event)
         return Trace(told.trace.origin, (*one[:3], *moved, last, one[4]))
 
     report = replay(with_first_call_of(5.0), told.file)
     assert ways(report) == [('admitted', 'denied by exclusive')]
-    assert replay(with_first_call_of(0.0), told.file).differences == []
+    # It was announced, and waited for its turn until the others had ended.
+    assert replay(with_first_call_of(0.1), told.file).differences == []
 
 
 def test_what_the_world_said_is_taken_from_the_record(write_tools):
@@ -203,6 +204,18 @@ def test_a_call_by_itself_is_judged(told, write_tools):
     assert ways(replay(trace, write_tools('minimum: 0.1', 'minimum: 0.6'))) == [
         ('admitted', 'invalid by schema')
     ]
+
+
+def test_a_question_to_the_person_passes_no_guard(told):
+    told.command('go', ('ask_user', {'question': 'Where to?'}), status='ASKED')
+    call = told.entries[2].event
+    asking = replace(call, phase=Phase.ASKING, record=None, detail={'question': 'Where to?'})
+    result = told.entries[3].event.record
+    good = replace(result, result=replace(result.result, status=Status.SUCCEEDED, error=''))
+    told.entries[3] = replace(told.entries[3], event=replace(told.entries[3].event, record=good))
+    told.entries.insert(3, replace(told.entries[2], event=asking))
+    report = replay(told.trace, told.file)
+    assert (report.differences, report.calls, report.turns) == ([], 0, 1)
 
 
 def test_a_refusal_by_the_executor_is_not_judged(told):
