@@ -197,15 +197,7 @@ def test_every_entry_point_leads_to_a_function(setup_arguments: dict[str, Any]) 
 def test_pip_installs_it_into_a_virtual_environment(tmp_path: Path) -> None:
     """As `pip install .` does, where ROS 2 is sourced; nothing is fetched for it."""
     pytest.importorskip('nemotron_msgs', reason='nemotron_msgs is not built')
-    source = tmp_path / 'source'
-    names = ('setup.py', 'setup.cfg', 'package.xml', 'LICENSE', 'nemotron_ros', 'resource')
-    source.mkdir()
-    for name in (*names, 'config', 'launch', 'examples', 'scripts', 'requirements'):
-        if (ROOT / name).is_dir():
-            ignored = shutil.ignore_patterns('__pycache__')
-            shutil.copytree(ROOT / name, source / name, ignore=ignored)
-        elif (ROOT / name).exists():
-            shutil.copy(ROOT / name, source / name)
+    source = copy_of_the_package(tmp_path / 'source')
     venv = tmp_path / 'venv'
     run(sys.executable, '-m', 'venv', '--without-pip', str(venv))
     # What is installed here stands for what --system-site-packages would show.
@@ -221,6 +213,37 @@ def test_pip_installs_it_into_a_virtual_environment(tmp_path: Path) -> None:
     where = 'import nemotron_ros; print(nemotron_ros.__file__)'
     assert run(python, '-c', where, environ=environ).startswith(str(venv))
     assert (venv / 'share/ament_index/resource_index/packages/nemotron_ros').exists()
+
+
+@pytest.mark.parametrize('options', [(), ('--symlink-install',)], ids=['copied', 'linked'])
+def test_colcon_builds_it(tmp_path: Path, options: tuple[str, ...]) -> None:
+    pytest.importorskip('colcon_ros', reason='colcon is not available here')
+    source = copy_of_the_package(tmp_path / 'source')
+    bases = [f'--{base}-base={tmp_path / base}' for base in ('build', 'install')]
+    colcon = (sys.executable, '-m', 'colcon', f'--log-base={tmp_path / "log"}', 'build')
+    environ = {**os.environ, 'COLCON_DEFAULTS_FILE': str(tmp_path / 'none')}
+    run(*colcon, '--base-paths', str(source), *bases, *options, environ=environ)
+    installed = tmp_path / 'install/nemotron_ros'
+    for program in ('nemotron', 'nemotron_node', 'headless_robot'):
+        assert os.access(installed / 'lib/nemotron_ros' / program, os.X_OK), 'for ros2 run'
+    assert os.access(installed / 'bin/nemotron', os.X_OK), "on a person's PATH"
+    for file in ('config/nemotron.yaml', 'config/systemd/nemotron.service', 'package.xml'):
+        shared = installed / 'share/nemotron_ros' / file
+        assert shared.read_text() == (source / file).read_text()
+    assert (installed / 'share/ament_index/resource_index/packages/nemotron_ros').exists()
+
+
+def copy_of_the_package(folder: Path) -> Path:
+    """Return a folder with what is built and nothing else, so that nothing is left behind."""
+    folder.mkdir()
+    names = ('setup.py', 'setup.cfg', 'package.xml', 'LICENSE', 'nemotron_ros', 'resource')
+    for name in (*names, 'config', 'launch', 'examples', 'scripts', 'requirements'):
+        if (ROOT / name).is_dir():
+            ignored = shutil.ignore_patterns('__pycache__')
+            shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+        else:
+            shutil.copy(ROOT / name, folder / name)
+    return folder
 
 
 def run(*command: str, environ: dict[str, str] | None = None) -> str:
