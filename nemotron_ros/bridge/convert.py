@@ -106,6 +106,12 @@ def to_json(message: Any) -> dict[str, Any]:
     return {name: write(getattr(message, name)) for name, write in _writers(message_class).items()}
 
 
+def number_to_json(value: Any) -> float | str:
+    """Return a number as JSON: as it is, or spelled where JSON has none for it."""
+    number = float(value)
+    return number if math.isfinite(number) else _spelled(number)
+
+
 def unknown_field(message_class: type[Any], name: object) -> str:
     """Return what to say about a field that the type does not have."""
     names = list(kinds_of(message_class))
@@ -463,7 +469,7 @@ def _writer(kind: Kind) -> _Write:
     if isinstance(kind, Byte):
         return ord
     if isinstance(kind, Float):
-        return _write_float
+        return number_to_json
     if isinstance(kind, Boolean):
         return bool
     if isinstance(kind, Text):
@@ -474,11 +480,6 @@ def _writer(kind: Kind) -> _Write:
         return functools.partial(_write_numbers, kind.of)
     write = _writer(kind.of)
     return lambda values: [write(value) for value in values]
-
-
-def _write_float(value: Any) -> float | str:
-    number = float(value)
-    return number if math.isfinite(number) else _spelled(number)
 
 
 def _spelled(number: float) -> str:
@@ -502,5 +503,5 @@ def _write_numbers(of: Integer | Float, values: Any) -> list[float | str]:
     numbers: list[float | str] = held.tolist()
     # A sum is finite only if every summand is.
     if isinstance(of, Float) and not math.isfinite(sum(numbers)):  # type: ignore[arg-type]
-        return [_write_float(number) for number in numbers]
+        return [number_to_json(number) for number in numbers]
     return numbers
