@@ -24,6 +24,7 @@ class Place:
     """
 
     what: str
+    session_id: str
     priority: Priority
     cancel: CancelToken
     ahead: int = 0
@@ -34,8 +35,9 @@ class Place:
 class Line:
     """The commands that run and wait. Safe from any thread.
 
-    Higher priority goes first, then who came first. A command runs only when every one of lower
-    priority has ended, so that an operator never moves a robot that something else still moves.
+    Higher priority goes first, then who came first. Commands of one session run one after the
+    other: each goes on from what the one before has said. An operator's command runs when every
+    normal one has ended, and none begins before it has: nothing else moves the robot meanwhile.
 
     :param max_running: commands at once.
     :param max_waiting: commands beside these; one operator's command may wait in any case.
@@ -48,14 +50,17 @@ class Line:
         self._places: list[Place] = []
 
     @contextmanager
-    def place(self, what: str, priority: Priority, cancel: CancelToken) -> Iterator[Place]:
+    def place(
+        self, what: str, session_id: str, priority: Priority, cancel: CancelToken
+    ) -> Iterator[Place]:
         """Hold a place while the block runs; :meth:`wait` for the turn inside it.
 
         An operator's command ends those of lower priority that run.
 
+        :param what: the command's text, for those who are told of it.
         :raise BusyError: if neither a turn nor a place to wait is free.
         """
-        place = Place(what, priority, cancel)
+        place = Place(what, session_id, priority, cancel)
         with self._changed:
             preempted = self._take_in(place)
         forget = cancel.on_cancel(self._wake)
@@ -97,15 +102,13 @@ class Line:
 
     def _move_up(self) -> None:
         """Let those run whose turn it is."""
-        while True:
-            running = [place for place in self._places if place.runs]
-            waiting = [p for p in self._places if not p.runs and not p.cancel.ended]
-            if len(running) >= self._max_running or not waiting:
+        waiting = [p for p in self._places if not p.runs and not p.cancel.ended]
+        for place in sorted(waiting, key=lambda place: -place.priority):  # of equals the earliest
+            running = [other for other in self._places if other.runs]
+            others = any(other.priority != place.priority for other in running)
+            if len(running) >= self._max_running or others:
                 break
-            first = max(waiting, key=lambda place: place.priority)  # of equals the earliest
-            if any(place.priority < first.priority for place in running):
-                break
-            first.runs = True
+            place.runs = all(other.session_id != place.session_id for other in running)
         self._changed.notify_all()
 
     def _refusal(self, running: list[Place], waiting: list[Place]) -> str:

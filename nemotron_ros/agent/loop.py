@@ -155,7 +155,8 @@ class Agent:
             story.tell(Phase.ACCEPTED)
             return self._obey_stop(story.command, cancel)
         allowed = self._allowed(story.command)
-        with self._line.place(story.command.text, story.command.priority, cancel) as place:
+        command = story.command
+        with self._line.place(command.text, story.session_id, command.priority, cancel) as place:
             story.tell(Phase.ACCEPTED)
             if not place.runs:
                 story.tell(Phase.QUEUED, detail={'ahead': place.ahead})

@@ -30,7 +30,11 @@ class Commands:
         self.places: dict[str, Place] = {}
 
     def come(
-        self, name: str, priority: Priority = NORMAL, timeout_s: float = SOON_S
+        self,
+        name: str,
+        priority: Priority = NORMAL,
+        timeout_s: float = SOON_S,
+        session_id: str = '',
     ) -> Callable[[], bool]:
         """Let a command come; the answer waits for whether it ran."""
         self._release[name] = threading.Event()
@@ -38,7 +42,7 @@ class Commands:
 
         def run() -> bool:
             try:
-                with self._line.place(name, priority, token) as place:
+                with self._line.place(name, session_id or name, priority, token) as place:
                     self.places[name] = place
                     self._came.release()
                     if not self._line.wait(place):
@@ -176,18 +180,41 @@ def test_operators_do_not_end_each_other_nor_flood_the_line() -> None:
     assert running()
 
 
+def test_commands_of_one_session_run_one_after_the_other_and_hold_up_no_other() -> None:
+    line = commands(max_running=3, max_waiting=3)
+    results = [line.come(name, session_id='s') for name in 'ab']
+    results.append(line.come('c'))
+    line.until_began('a', 'c')
+    line.let_go('a')
+    line.until_began('a', 'c', 'b')
+    line.let_go('b', 'c')
+    assert [result() for result in results] == [True] * 3
+
+
+def test_an_operator_who_waits_for_his_own_session_is_overtaken_by_nobody() -> None:
+    line = commands(max_running=3, max_waiting=3)
+    results = [line.come(name, OPERATOR, session_id='s') for name in 'op']
+    results.append(line.come('a'))
+    line.let_go('p', 'a')
+    time.sleep(0.05)
+    assert line.began == ['o']
+    line.let_go('o')
+    assert [result() for result in results] == [True] * 3
+    assert line.began == ['o', 'p', 'a']
+
+
 def test_one_that_had_ended_before_it_came_is_no_refusal() -> None:
     line = Line()
     ended = CancelToken()
     ended.cancel()
-    with held(line), line.place('late', NORMAL, ended) as place:
+    with held(line), line.place('late', '', NORMAL, ended) as place:
         assert line.wait(place) is False
 
 
 @contextmanager
 def held(line: Line) -> Iterator[None]:
     with ExitStack() as stack:
-        place = stack.enter_context(line.place('first', NORMAL, CancelToken(SOON_S)))
+        place = stack.enter_context(line.place('first', 'a', NORMAL, CancelToken(SOON_S)))
         assert line.wait(place)
         yield
 
@@ -196,9 +223,9 @@ def test_a_hundred_that_come_at_once_each_run_once() -> None:
     line = Line(3, 100)
     lock, now, most, ran = threading.Lock(), 0, 0, 0
 
-    def run() -> None:
+    def run(number: int) -> None:
         nonlocal now, most, ran
-        with line.place('x', NORMAL, CancelToken(SOON_S)) as place:
+        with line.place('x', str(number), NORMAL, CancelToken(SOON_S)) as place:
             assert line.wait(place)
             with lock:
                 now, ran = now + 1, ran + 1
@@ -207,7 +234,7 @@ def test_a_hundred_that_come_at_once_each_run_once() -> None:
             with lock:
                 now -= 1
 
-    results = [in_thread(run) for _ in range(100)]
+    results = [in_thread(lambda n=n: run(n)) for n in range(100)]
     for result in results:
         result()
     assert (ran, now) == (100, 0)
