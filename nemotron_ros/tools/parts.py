@@ -115,8 +115,10 @@ class _Gatherer:
         whole = self.gathered.data
         for key, value in data.items():
             have = whole.get(key)
-            if key not in whole:
+            if have is None:  # not there, or a heading with nothing below it
                 whole[key] = value
+            elif value is None:
+                continue
             elif isinstance(have, dict) and isinstance(value, dict):
                 for name in value.keys() & have.keys():
                     self._twice((key, name), places)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from nemotron_ros.tools import parts
 from nemotron_ros.tools.tool_file import ToolFile, ToolFileError, load
@@ -106,6 +108,15 @@ def test_what_stands_in_two_files_is_told_with_both_lines(tmp_path: Path) -> Non
     ]
 
 
+def test_a_heading_with_nothing_below_it_is_no_second_one(tmp_path: Path) -> None:
+    base = BASE.replace('examples:\n  - ["hello", "Hi."]', 'examples:')
+    robot = ROBOT.replace('tables: {colours: [red, blue]}', 'tables:').replace(
+        '"{{ colours }}"', '[red]'
+    )
+    loaded = load(written(tmp_path, base=base, robot=robot))
+    assert (list(loaded.tables), len(loaded.examples)) == (['places'], 2)
+
+
 @pytest.mark.parametrize(
     ('changes', 'expected'),
     [
@@ -139,6 +150,18 @@ def test_a_part_that_can_not_be_had_is_told(
 ) -> None:
     found = '\n'.join(problems(written(tmp_path, **changes)))
     assert [piece for piece in expected if piece not in found] == [], found
+
+
+@given(*(3 * [st.text('abt:[]{}- \n,*&!"\'0', max_size=60)]))
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_parts_make_it_fall_over(tmp_path: Path, robot: str, base: str, arm: str) -> None:
+    path = written(tmp_path, robot=f'{ROBOT}{robot}', base=f'{BASE}{base}', arm=f'{arm}\n{ARM}')
+    told: tuple[str, ...] = ()
+    try:
+        load(path)
+    except ToolFileError as error:
+        told = error.problems
+    assert all(problem.startswith(str(tmp_path)) for problem in told)
 
 
 def test_the_number_of_parts_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
