@@ -9,11 +9,13 @@ SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 RUN apt-get update \
     && apt-get install -y --no-install-recommends python3-venv \
     && rm -rf /var/lib/apt/lists/*
-# Python's packages lie in an environment that sees those of the system.
+# Python's packages lie in an environment that sees those of the system. NumPy has to be the
+# system's: the messages of ROS 2 are compiled against it.
 COPY requirements/base.txt requirements/constraints.txt /requirements/
 RUN python3 -m venv --system-site-packages /opt/nemotron \
     && /opt/nemotron/bin/pip install --no-cache-dir --only-binary :all: \
-        -c /requirements/constraints.txt -r /requirements/base.txt
+        -c /requirements/constraints.txt -r /requirements/base.txt \
+    && ! compgen -G '/opt/nemotron/lib/python3*/site-packages/numpy'
 WORKDIR /ws/src
 COPY msg nemotron_msgs
 COPY package.xml setup.py setup.cfg LICENSE nemotron_ros/
