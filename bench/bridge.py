@@ -123,11 +123,6 @@ def measured(ways: Mapping[str, Way], rounds: int) -> dict[str, list[float]]:
     return times
 
 
-def medians(ways: Mapping[str, Way], rounds: int) -> dict[str, float]:
-    """Return the median of each way's times, in microseconds."""
-    return {name: statistics.median(times) for name, times in measured(ways, rounds).items()}
-
-
 def fastest(ways: Mapping[str, Way], rounds: int) -> dict[str, float]:
     """Return the least of each way's times, in microseconds: what other work did not disturb."""
     return {name: min(times) for name, times in measured(ways, rounds).items()}
@@ -268,7 +263,7 @@ def messages(node: Node, rounds: int) -> Iterator[str]:
             yield f'{name}: what is compared is not the same'
             continue
         ways = bind(message_class, by_hand, data, validator.check, publisher.publish)
-        us = medians(ways, rounds)
+        us = fastest(ways, rounds)
         theirs = f'{us["theirs"]:20.1f}' if 'theirs' in us else f'{"not installed":>20}'
         print(
             f'{name:30}{us["validate"]:10.1f}{us["convert"]:10.1f}{us["ours"]:11.1f}'
