@@ -326,3 +326,10 @@ def test_what_is_known_before_any_call_is_told_by_the_check(tmp_path, old, new, 
     problems = check(load(path))
     assert problems
     assert told in problems[0]
+
+
+def test_a_pose_that_is_not_known_as_a_whole_is_not_judged_before_the_call(tmp_path) -> None:
+    path = tmp_path / 'tools.yaml'
+    # Both places are inside; the pose of `go`, as far as it is known, is at the origin.
+    path.write_text(TOOLS.replace('rectangle: {x: [-2, 2]', 'rectangle: {x: [1, 2]'))
+    assert check(load(path)) == []
