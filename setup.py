@@ -57,6 +57,7 @@ setup(
             'nemotron = nemotron_ros.cli:main',
             'nemotron_node = nemotron_ros.node:main',
             'headless_robot = nemotron_ros.sim.node:main',
+            'gazebo_robot = nemotron_ros.sim.gazebo_robot:main',
         ],
     },
 )

@@ -13,6 +13,11 @@ from pathlib import Path
 from typing import IO, Any
 
 PACKAGE = 'nemotron_ros'
+MODULES = {
+    'nemotron_node': 'nemotron_ros.node',
+    'headless_robot': 'nemotron_ros.sim.node',
+    'gazebo_robot': 'nemotron_ros.sim.gazebo_robot',
+}
 LOG_LEVELS = ('debug', 'info', 'warn', 'error', 'fatal')
 RESPAWN_S = 2.0
 """Between the end of a process and its new start, where ``respawn`` asks for one."""
@@ -61,8 +66,8 @@ class Process:
 
     def start(self, output: IO[str] | None = None) -> subprocess.Popen[bytes]:
         """Start it as a child of this process; ``output`` takes what it prints."""
-        module = {'nemotron_node': 'nemotron_ros.node', 'headless_robot': 'nemotron_ros.sim.node'}
-        program = f'import sys; from {module[self.executable]} import main; sys.exit(main())'
+        module = MODULES[self.executable]
+        program = f'import sys; from {module} import main; sys.exit(main())'
         return subprocess.Popen(
             [sys.executable, '-c', program, *self.ros_arguments()],
             stdin=subprocess.DEVNULL,
@@ -210,6 +215,20 @@ def headless_robot(
         log_level=log_level,
         respawn=respawn,
     )
+
+
+GAZEBO_ROBOT = {
+    'namespace': ANY_PROCESS['namespace'],
+    'log_level': ANY_PROCESS['log_level'],
+    'battery': HEADLESS_ROBOT['battery'],
+    'top_view_path': HEADLESS_ROBOT['top_view_path'],
+}
+
+
+def gazebo_robot(namespace: str = '', log_level: str = '', **parameters: object) -> Process:
+    """Return the node between a robot's topics and Gazebo, whose clock is the time."""
+    given = {**parameters, 'use_sim_time': True}
+    return Process('gazebo_robot', 'gazebo_robot', given, namespace, log_level=log_level)
 
 
 def nemotron(

@@ -14,7 +14,6 @@ from nemotron_ros.sim.world import Pose, World
 class Body(Protocol):
     """A round robot with a laser and a gripper in a flat. Metres, radians and seconds."""
 
-    holding: str
     collisions: int
     battery: float
     wheels_rad: tuple[float, float]
@@ -22,6 +21,10 @@ class Body(Protocol):
     @property
     def world(self) -> World:
         """The flat that it is in."""
+
+    @property
+    def holding(self) -> str:
+        """What the gripper holds; empty if nothing."""
 
     @property
     def path(self) -> Sequence[tuple[float, float]]:

@@ -171,7 +171,7 @@ class HeadlessRobot(Node):
         state = self._driver.state
         if self._fetching and state is not Driving.DRIVING:
             if state is Driving.ARRIVED:
-                self._holding.publish(String(data=self._robot.close_gripper()))
+                self._grasp()
             self._fetching = ''
         if self._docking is not None and state is not Driving.DRIVING:
             self._end_docking('docked' if self._robot.docked() else f'not docked: {state.value}')
@@ -185,6 +185,9 @@ class HeadlessRobot(Node):
             if now_s - self._last_s[index] >= period_s - 1e-9:
                 self._last_s[index] = now_s
                 tell(stamp)
+
+    def _grasp(self) -> None:
+        self._holding.publish(String(data=self._robot.close_gripper()))
 
     def _take_over(self) -> None:
         """End what it does by itself; whoever comes now says what it does next."""
