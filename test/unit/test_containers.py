@@ -151,6 +151,8 @@ def test_a_service_can_do_no_more_than_it_must(path: Path) -> None:
         else:
             assert service.get('user') or service['image'].startswith('nemotron_'), name
         image = service['image']
+        if image.startswith('nemotron_'):
+            assert service['pull_policy'] == 'never', 'whoever takes that name is not us'
         assert image in MOVING or not image.rpartition(':')[2].startswith('latest'), image
         assert image.rpartition('/')[2].partition(':')[2], f'{image} has no tag'
         for volume in service.get('volumes', []):
