@@ -69,7 +69,7 @@ class Robot:
         A call that has been sent is not forgotten: it is cancelled, and waited for.
 
         :param timeout_s: seconds for everything, by the node's clock.
-        :param progress: gets what the call reports while it runs, as JSON.
+        :param progress: gets what the call reports while it waits and runs, as JSON.
         :raise RobotError: if the node is not there; nothing was sent then.
         """
         await self._ready(self._call)
@@ -138,8 +138,8 @@ class Robot:
 
     def _hear(self, event: Event) -> None:
         listener = self._listeners.get(event.command_id)
-        if listener is not None and event.phase == Event.PHASE_EXECUTING and event.detail:
-            listener(event.detail)
+        if listener is not None and event.detail:
+            listener(event.detail)  # what a running call reports, or what it waits for
 
 
 class _Answer:

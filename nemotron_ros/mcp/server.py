@@ -34,8 +34,9 @@ RESULT_SCHEMA: dict[str, Any] = {
         'value': {'description': 'what the tool returned; null if nothing'},
         'error': {'type': 'string', 'description': 'why it did not succeed'},
         'duration_s': {'type': 'number', 'description': 'seconds from the guard to the end'},
+        'confirmed_by': {'type': 'string', 'description': 'the operator who let it run'},
     },
-    'required': ['status', 'value', 'error', 'duration_s'],
+    'required': ['status', 'value', 'error', 'duration_s', 'confirmed_by'],
     'additionalProperties': False,
 }
 
@@ -140,7 +141,9 @@ def _stop_tool() -> types.Tool:
 
 def _result(result: Any) -> types.CallToolResult:
     value = json.loads(result.value) if result.value else None
-    return _told(Status(result.status), value, result.error, result.duration_s)
+    return _told(
+        Status(result.status), value, result.error, result.duration_s, result.confirmed_by
+    )
 
 
 def _stopped(stopped: bool, said: str) -> types.CallToolResult:
@@ -150,13 +153,18 @@ def _stopped(stopped: bool, said: str) -> types.CallToolResult:
 
 
 def _told(
-    status: Status, value: object = None, error: str = '', duration_s: float = 0.0
+    status: Status,
+    value: object = None,
+    error: str = '',
+    duration_s: float = 0.0,
+    confirmed_by: str = '',
 ) -> types.CallToolResult:
     told = {
         'status': status.name.lower(),
         'value': value,
         'error': error,
         'duration_s': round(duration_s, 3),
+        'confirmed_by': confirmed_by,
     }
     return types.CallToolResult(
         content=[types.TextContent(text=json.dumps(told, ensure_ascii=False))],

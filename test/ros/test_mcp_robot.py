@@ -11,9 +11,12 @@ import pytest
 pytest.importorskip('nemotron_msgs', reason='nemotron_msgs is not built')
 pytest.importorskip('mcp_types', reason='mcp, the MCP package, is not installed')
 
+from mcp import Client
+from mcp.shared.exceptions import MCPError
 from nemotron_msgs.msg import Tool, ToolResult
 from nemotron_msgs.srv import CallTool, CancelCall, ListTools
 from rclpy.callback_groups import ReentrantCallbackGroup
+from scripted_node import active_node
 from std_srvs.srv import Trigger
 
 from nemotron_ros import spinning
@@ -99,8 +102,6 @@ def test_stop_without_an_answer_is_not_told_as_done(ros, silent):
     with pytest.raises(NoAnswerError, match='stop has not answered'):
         asyncio.run(robot.stop())
 
-    from mcp import Client
-
     async def scenario():
         async with Client(make_server(robot, 1.0)) as client:
             return (await client.call_tool(STOP, {})).structured_content
@@ -119,3 +120,48 @@ def test_question_whose_answer_was_lost_is_asked_again(ros, silent, monkeypatch)
     tools = asyncio.run(robot.tools())
     assert [tool.name for tool in tools] == ['drive']
     assert len(silent.asked) >= 2
+
+
+def test_without_a_node_each_call_says_so(ros, monkeypatch):
+    monkeypatch.setattr(module, 'READY_S', 0.3)
+    robot = Robot(ros.node('client'), 'nobody')
+
+    async def scenario():
+        async with Client(make_server(robot, 1.0)) as client:
+            for name in ('drive', STOP):
+                told = (await client.call_tool(name, {})).structured_content
+                assert told['status'] == 'not_run'
+                assert 'is the nemotron node running' in told['error']
+            with pytest.raises(MCPError, match='is the nemotron node running'):
+                await client.list_tools()
+
+    asyncio.run(scenario())
+
+
+CONFIRMED = """
+robot: bench
+tools:
+  shout:
+    description: Shout.
+    topic: {name: speech, type: std_msgs/msg/String, message: {data: hey}}
+    guard: {confirm: true, confirm_within_s: 1}
+"""
+
+
+def test_assistant_is_told_that_an_operator_is_asked(ros, tmp_path):
+    path = tmp_path / 'tools.yaml'
+    path.write_text(CONFIRMED)
+    active_node(ros, tool_file=str(path))
+    robot = Robot(ros.node('client'), 'nemotron')
+    told: list[str] = []
+
+    async def hear(text: str) -> None:
+        told.append(text)
+
+    async def scenario():
+        await robot.tools()  # it knows us from here on
+        return await robot.call('shout', {}, 10.0, hear)
+
+    result = asyncio.run(scenario())
+    assert result.status == ToolResult.STATUS_DENIED
+    assert any('confirm' in text for text in told)
