@@ -327,7 +327,8 @@ def test_each_condition_must_hold(site: Site) -> None:
     assert site.ask('climb', tally=tally) == ('requires', 'upright: is False, and must be True')
     assert site.checked == ['charged', 'upright']
     site.unmet = {}
-    assert site.ask('climb', tally=tally)[0] == ''  # what was refused had used up no rate, quota or group
+    # What was refused had used up no rate, quota or group.
+    assert site.ask('climb', tally=tally)[0] == ''
     assert site.ask('climb')[0] == 'rate'
 
 
