@@ -54,6 +54,7 @@ RUN apt-get update \
         "ros-$ROS_DISTRO-std-msgs" \
         "ros-$ROS_DISTRO-std-srvs" \
         "ros-$ROS_DISTRO-tf2-msgs" \
+        libgomp1 \
         python3-httpx \
         python3-jinja2 \
         python3-jsonschema \
