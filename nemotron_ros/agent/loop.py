@@ -172,7 +172,7 @@ class Agent:
             outcome = self._converse(story, said, allowed, cancel)
         except EngineError as error:
             outcome = Outcome(CommandStatus.ENGINE_FAILED, story.text, str(error))
-        if cancel.ended and outcome.status not in (CommandStatus.SUCCEEDED, CommandStatus.ASKED):
+        if cancel.ended and outcome.status is not CommandStatus.SUCCEEDED:
             outcome = _ended(story, place, cancel)
         if outcome.text:
             said.append(Message('assistant', outcome.text))

@@ -1,4 +1,4 @@
-"""A command that is cancelled or out of time, whatever it is doing, over real DDS.
+"""A command that is cancelled, stopped or out of time, whatever it is doing, over real DDS.
 
 Each case runs twice; ``NEMOTRON_TEST_REPEATS=100`` makes that a hundred times.
 """
@@ -24,9 +24,10 @@ from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from ros_context import Ros
-from scripted_node import active_node
+from scripted_node import active_node, ask
 from servers import FibonacciServer, VelocityLog
 from std_msgs.msg import Empty
+from std_srvs.srv import Trigger
 from test_msgs.action import Fibonacci
 from threads import in_thread
 
@@ -130,7 +131,7 @@ def robot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]
         script=str(folder / 'script.yaml'),
         max_queued=1,
     )
-    body = ros.node('base')
+    body, outside = ros.node('base'), ros.node('outside')
     base = VelocityLog(body)
     body.create_subscription(Empty, 'beep', lambda _: None, 1)
     counter = FibonacciServer(ros.node('counter'))
@@ -150,7 +151,7 @@ def robot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]
     # Every client is there, and every pool of threads, before anything is counted.
     assert send('hello').status == R.STATUS_SUCCEEDED
     yield SimpleNamespace(
-        node=node, base=base, counter=counter, undecided=undecided, send=send,
+        node=node, outside=outside, base=base, counter=counter, undecided=undecided, send=send,
         send_other=send_other, events=events,
     )  # fmt: skip
     node.trigger_shutdown()
@@ -191,6 +192,11 @@ PHASES: dict[str, tuple[str, Phase]] = {
     ),
 }
 NOT_SENT = {'queued', 'prompting', 'generating'}
+ENDINGS = {
+    'cancel': (R.STATUS_CANCELED, 'canceled by the client'),
+    'deadline': (R.STATUS_TIMED_OUT, "the goal's timeout_s ran out"),
+    'stop': (R.STATUS_STOPPED, 'ended by a stop'),
+}
 CUT_SHORT = {ToolResult.STATUS_CANCELED, ToolResult.STATUS_TIMED_OUT}
 CALL = {
     'confirming': CUT_SHORT,
@@ -203,7 +209,7 @@ CALL = {
 
 
 @pytest.mark.timeout(60 + 10 * REPEATS)
-@pytest.mark.parametrize('ending', ['cancel', 'deadline'])
+@pytest.mark.parametrize('ending', ENDINGS)
 @pytest.mark.parametrize('phase', PHASES)
 def test_a_command_ends_whatever_it_does(robot: SimpleNamespace, phase: str, ending: str) -> None:
     once(robot, phase, ending)  # makes the clients that the tool keeps
@@ -232,20 +238,21 @@ def once(robot: SimpleNamespace, phase: str, ending: str) -> None:
     began_s = time.monotonic()
     result = in_thread(lambda: robot.send(command, cancel, timeout_s))
     wait_until(lambda: is_there(robot), f'not {phase}: {robot.events}')
-    if ending == 'cancel':
+    if ending != 'deadline':
         began_s = time.monotonic()
+    if ending == 'cancel':
         cancel.cancel()
+    elif ending == 'stop':
+        stopped = in_thread(
+            lambda: ask(robot.outside, Trigger, 'nemotron/stop', Trigger.Request())
+        )
     if phase == 'offered':
         CancelToken().wait(began_s + TIMEOUT_S - time.monotonic() if ending == 'deadline' else 0.0)
         robot.undecided.decide.set()
     ended = result()
     took_s = time.monotonic() - began_s
-    assert (ended.status, ended.error) == (
-        (R.STATUS_CANCELED, 'canceled by the client')
-        if ending == 'cancel'
-        else (R.STATUS_TIMED_OUT, "the goal's timeout_s ran out")
-    )
-    assert (0.0 if ending == 'cancel' else TIMEOUT_S) <= took_s < TIMEOUT_S + 1.0
+    assert (ended.status, ended.error) == ENDINGS[ending]
+    assert (TIMEOUT_S if ending == 'deadline' else 0.0) <= took_s < TIMEOUT_S + 1.0
     assert robot.events[-1].phase == Event.PHASE_DONE
     assert [event.sequence for event in robot.events] == list(range(len(robot.events)))
     statuses = [call.result.status for call in ended.calls]
@@ -254,10 +261,14 @@ def once(robot: SimpleNamespace, phase: str, ending: str) -> None:
     else:
         assert len(statuses) == 1
         assert statuses[0] in CALL[phase], ended.calls
-    if phase == 'queued':
+    if phase == 'queued' and ending == 'stop':
+        assert busy().status == R.STATUS_STOPPED
+    elif phase == 'queued':
         assert robot.base.speeds[-1] == 0.2, 'the one before it goes on'
         first.cancel()
         assert busy().status == R.STATUS_CANCELED
+    if ending == 'stop':
+        assert stopped().success
     assert robot.counter.running == 0
     assert robot.undecided.ended == robot.undecided.asked
     if robot.base.speeds:
@@ -265,6 +276,8 @@ def once(robot: SimpleNamespace, phase: str, ending: str) -> None:
         sent = len(robot.base.speeds)
         CancelToken().wait(QUIET_S)
         assert set(robot.base.speeds[sent:]) <= {0.0}, 'nothing moves afterwards'
+    if ending == 'stop':
+        assert ask(robot.outside, Trigger, 'nemotron/clear_stop', Trigger.Request()).success
     assert robot.send('hello').status == R.STATUS_SUCCEEDED
 
 

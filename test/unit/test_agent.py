@@ -52,6 +52,7 @@ SAY = call('say', text='hi')
 FLY = call('fly')
 TOO_FAR = call('drive', distance_m=5.0)
 BATTERY = call('get_battery')
+WHERE = call('ask_user', question='Where to?')
 DONE = TextDelta('Done.')
 
 Turn = Sequence[Delta | Exception]
@@ -515,7 +516,9 @@ def test_a_long_mission_goes_on_though_its_results_fill_the_context() -> None:
     assert robot.names() == ['get_battery', *['turn'] * 3], 'nothing is done twice'
     told = [turn for turn in robot.told() if turn.role == 'tool']
     assert [json.loads(turn.content)['status'] for turn in told] == ['succeeded'] * 4
-    assert sum('value' in json.loads(turn.content) for turn in told) < 4
+    forgotten = sum('value' not in json.loads(turn.content) for turn in told)
+    assert forgotten > 0
+    assert len(robot.engine.requests) == 5 + forgotten, 'what was left out stays so'
 
 
 def test_a_command_that_can_never_fit_is_told() -> None:
@@ -535,8 +538,6 @@ def test_the_history_has_bounds_of_its_own() -> None:
 
 
 # Questions to the person
-
-WHERE = call('ask_user', question='Where to?')
 
 
 def test_a_question_ends_the_command_and_the_next_one_answers() -> None:
@@ -714,25 +715,39 @@ def test_events_tell_the_story_in_order() -> None:
     assert robot.events[-1].detail == {'status': 'SUCCEEDED', 'error': ''}
 
 
-anything = st.sampled_from([DRIVE, BACK, TURN, SAY, FLY, TOO_FAR, DONE, EngineError('gone')])
+anything = st.sampled_from(
+    [
+        *(DRIVE, BACK, TURN, SAY, FLY, TOO_FAR, BATTERY, WHERE, DONE),
+        *(EngineError('gone'), PromptTooLong('full')),
+    ]
+)
 
 
 @settings(max_examples=150, deadline=None)
 @given(
     st.lists(st.lists(anything, max_size=4), max_size=5),
-    st.sets(st.sampled_from(['drive', 'turn', 'say'])),
+    st.sets(st.sampled_from(['drive', 'turn', 'say', 'get_battery'])),
+    st.booleans(),
     st.booleans(),
 )
 def test_whatever_the_model_says_the_account_is_whole(
-    turns: list[list[Any]], broken: set[str], dry_run: bool
+    turns: list[list[Any]], broken: set[str], dry_run: bool, asking: bool
 ) -> None:
-    robot = Robot(*turns, act=failing(*broken), limits=Limits(max_turns=4, max_calls=5))
+    limits = Limits(max_turns=4, max_calls=5)
+    robot = Robot(*turns, act=failing(*broken), limits=limits, asking=asking)
     outcome = robot.do(dry_run=dry_run)
     # A call that reached the robot is in the account, and the other way round.
     ran = [
-        r.call.name for r in outcome.calls if r.result.status in (Status.SUCCEEDED, Status.FAILED)
+        record.call.name
+        for record in outcome.calls
+        if record.result.status in (Status.SUCCEEDED, Status.FAILED)
+        and record.call.name != 'ask_user'
     ]
     assert robot.names() == ran
+    asked = [
+        record.call.name for record in outcome.calls if record.result.status is Status.SUCCEEDED
+    ]
+    assert ('ask_user' in asked) == (outcome.status is CommandStatus.ASKED)
     assert len(outcome.calls) <= 5
     assert [e.record for e in robot.events if e.phase is Phase.RESULT] == list(outcome.calls)
     assert [event.sequence for event in robot.events] == list(range(len(robot.events)))
