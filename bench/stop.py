@@ -111,9 +111,8 @@ class Bench:
         self._commands.wait_ready(START_S)
         ready = until_true(self._found, 10.0, CancelToken(10.0))
         assert ready, 'the node was not found'
-        # It has a publisher by now, and is known by it: a stop while idle must be heard as well.
-        there = until_true(lambda: bool(hearing.count_publishers('cmd_vel')), 10.0, CancelToken())
-        assert there, 'nobody publishes cmd_vel'
+        # Until its publisher knows the base as well: before that, nobody hears what it sends.
+        assert until_true(self._is_heard, 20.0, CancelToken(20.0)), 'nobody publishes cmd_vel'
 
     def _found(self) -> bool:
         clients = (self._call, self._stop, self._clear)
@@ -121,6 +120,12 @@ class Bench:
             all(client.service_is_ready() for client in clients)
             and self._button.get_subscription_count()
         )
+
+    def _is_heard(self) -> bool:
+        asked_s = self.stop('stop service')
+        heard = self.wire.wait_for(True, asked_s, 0.5)
+        self.release()
+        return heard
 
     def begin(self, state: str) -> Callable[[], object]:
         """Bring the node into a state; return what waits for the end of it."""
