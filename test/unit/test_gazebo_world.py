@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,11 +45,21 @@ BRIDGED = {
     'std_msgs/msg/Empty': 'Empty',
     'std_msgs/msg/String': 'StringMsg',
 }
-# As the releases name their plugins.
+# The systems of Gazebo that are loaded, and how the releases name their libraries and classes.
+SYSTEMS = {
+    'Physics',
+    'UserCommands',
+    'SceneBroadcaster',
+    'Sensors',
+    'DiffDrive',
+    'OdometryPublisher',
+    'JointPositionController',
+    'DetachableJoint',
+}
 PLUGINS = {
-    'fortress': ('ignition-gazebo-diff-drive-system', 'ignition::gazebo::systems::DiffDrive'),
-    'harmonic': ('gz-sim-diff-drive-system', 'gz::sim::systems::DiffDrive'),
-    'ionic': ('gz-sim-diff-drive-system', 'gz::sim::systems::DiffDrive'),
+    'fortress': ('ignition-gazebo-{}-system', 'ignition::gazebo::systems::{}'),
+    'harmonic': ('gz-sim-{}-system', 'gz::sim::systems::{}'),
+    'ionic': ('gz-sim-{}-system', 'gz::sim::systems::{}'),
 }
 
 
@@ -122,7 +133,11 @@ def test_names_hold_together(release: str) -> None:
     for joint in robot.findall('joint'):
         assert {joint.findtext('parent'), joint.findtext('child')} <= links
     plugins = [*world.findall('plugin'), *robot.findall('plugin')]
-    assert PLUGINS[release] in {(p.attrib['filename'], p.attrib['name']) for p in plugins}
+    library, name = PLUGINS[release]
+    assert {(plugin.attrib['filename'], plugin.attrib['name']) for plugin in plugins} == {
+        (library.format(re.sub(r'(?<!^)(?=[A-Z])', '-', system).lower()), name.format(system))
+        for system in SYSTEMS
+    }
     for plugin in robot.findall('plugin'):
         for tag in ('left_joint', 'right_joint', 'joint_name'):
             assert plugin.findtext(tag) in {None, *joints}
