@@ -178,3 +178,5 @@ def test_every_parameter_is_an_argument_and_described():
     names = {parameter.name for parameter in fields(Parameters)}
     assert {argument.name for argument in arguments} == names | {*ANY_PROCESS, 'params_file'}
     assert all(argument.description.endswith('.') for argument in arguments)
+    page = (ROOT / 'docs/launch.md').read_text()
+    assert [name for name in ANY_PROCESS if f'| `{name}` |' not in page] == []
