@@ -24,7 +24,7 @@ from launch.actions import (
     RegisterEventHandler,
     Shutdown,
 )
-from launch.event_handlers import OnProcessExit
+from launch.event_handlers import OnProcessExit, OnShutdown
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
@@ -92,10 +92,14 @@ def _simulation(context: LaunchContext) -> list[object]:
         raise FileNotFoundError(
             'gazebo: the package ros_gz_bridge is not there; install ros-$ROS_DISTRO-ros-gz'
         ) from None
-    files = write(Path(tempfile.mkdtemp(prefix='nemotron_gazebo_')), given['gazebo'])
+    folder = Path(tempfile.mkdtemp(prefix='nemotron_gazebo_'))
+    files = write(folder, given['gazebo'])
     server = [] if given['window'] else ['-s', '--headless-rendering']
     namespace = LaunchConfiguration('namespace', default='')
     return [
+        RegisterEventHandler(
+            OnShutdown(on_shutdown=lambda *_: shutil.rmtree(folder, ignore_errors=True))
+        ),
         ExecuteProcess(
             cmd=[*release.program, '-r', *server, str(files.world)], name='gazebo', output='screen'
         ),

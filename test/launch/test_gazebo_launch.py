@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import runpy
 import shutil
 from pathlib import Path
@@ -82,6 +83,41 @@ def test_commands_move_the_robot_in_gazebo(launched, outside):
     yield
     assert launched.exit_codes['nemotron_node'] == launched.exit_codes['gazebo_robot'] == 0
     assert not [pid for pid in launched.pids.values() if Path(f'/proc/{pid}').exists()]
+
+
+@launch_pytest.fixture
+def stand_in(launched, tmp_path, monkeypatch) -> LaunchDescription:
+    """Start everything, with programs that only wait in the places of Gazebo and its bridge."""
+    programs = tmp_path / 'bin/gz', tmp_path / 'lib/ros_gz_bridge/parameter_bridge'
+    for program in programs:
+        program.parent.mkdir(parents=True)
+        program.write_text('#!/bin/sh\necho "$*"\nexec sleep 600\n')
+        program.chmod(0o755)
+    index = tmp_path / 'share/ament_index/resource_index/packages/ros_gz_bridge'
+    index.parent.mkdir(parents=True)
+    index.touch()
+    (tmp_path / 'worlds').mkdir()
+    monkeypatch.setattr('tempfile.tempdir', str(tmp_path / 'worlds'))
+    monkeypatch.setenv('PATH', str(programs[0].parent), prepend=os.pathsep)
+    monkeypatch.setenv('AMENT_PREFIX_PATH', str(tmp_path), prepend=os.pathsep)
+    script = tmp_path / 'script.yaml'
+    script.write_text(SCRIPT)
+    return launched.describe(
+        'gazebo.launch.py', gazebo='harmonic', engine='scripted', script=script, namespace='lab'
+    )
+
+
+@pytest.mark.launch(fixture=stand_in)
+def test_what_is_started_and_that_it_ends(launched, outside, tmp_path):
+    assert outside.is_active('lab/nemotron')
+    assert outside.call(Trigger, 'lab/sim/truth').success
+    (world,) = (tmp_path / 'worlds').glob('nemotron_gazebo_*/flat.sdf')
+    assert launched.output['gazebo'].strip() == f'sim -r -s --headless-rendering {world}'
+    assert '-r __ns:=/lab' in launched.output['parameter_bridge']
+    yield
+    assert launched.exit_codes['nemotron_node'] == launched.exit_codes['gazebo_robot'] == 0
+    assert not [pid for pid in launched.pids.values() if Path(f'/proc/{pid}').exists()]
+    assert not world.parent.exists()
 
 
 def described() -> LaunchDescription:
