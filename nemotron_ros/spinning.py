@@ -8,7 +8,11 @@ may be a velocity, an odometry or a cancel.
 
 from __future__ import annotations
 
+import errno
+import hashlib
+import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -67,12 +71,40 @@ def serve(make: Callable[[], Any], args: Sequence[str] | None = None) -> int:
         # No shutdown of rclpy: it would destroy the node, and that is half made.
         print(error, file=sys.stderr)
         return 1
+    name = node.get_fully_qualified_name()
     try:
-        with spun(node):
-            return _run(node, over)
+        with taken(name) as it_is_ours:
+            if not it_is_ours:
+                node.get_logger().error(
+                    f'{name} runs on this machine already, and both would obey every command: '
+                    'end that one, or give each robot a namespace of its own'
+                )
+                return 1
+            with spun(node):
+                return _run(node, over)
     finally:
         node.destroy_node()
         rclpy.try_shutdown()
+
+
+@contextmanager
+def taken(name: str) -> Iterator[bool]:
+    """Hold a node's name on this machine and ROS domain; yield False if a process has it already.
+
+    The kernel frees it however a process ends. The graph would not do: for a while it
+    shows nodes that were killed, and one that is started anew must not wait for that.
+    """
+    domain = os.environ.get('ROS_DOMAIN_ID') or '0'
+    digest = hashlib.sha256(f'{domain} {name}'.encode()).hexdigest()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as held:
+        try:
+            held.bind(f'\0nemotron_ros/{digest}')  # an abstract address: no file is left
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                yield False
+                return
+            raise
+        yield True
 
 
 def _run(node: Served, over: SimpleQueue[None]) -> int:

@@ -166,3 +166,18 @@ def test_what_is_started_logs_as_it_was_told(start: Any) -> None:
     assert until_true(lambda: READY in output(), 20.0, CancelToken())
     assert ends(child) == 0
     assert '[DEBUG]' in output()
+
+
+def test_a_second_robot_of_one_name_ends(start: Any) -> None:
+    first, output = start(nemotron(**BENCH, namespace='lab'))
+    assert until_true(lambda: READY in output(), 20.0, CancelToken())
+    line = refusal(start(nemotron(**BENCH, namespace='lab')))
+    assert '/lab/nemotron runs on this machine already' in line
+    assert 'give each robot a namespace of its own' in line
+    other, said = start(nemotron(**BENCH, namespace='hall'))
+    assert until_true(lambda: READY in said(), 20.0, CancelToken())
+    first.kill()
+    first.wait()
+    again, words = start(nemotron(**BENCH, namespace='lab'))
+    assert until_true(lambda: READY in words(), 20.0, CancelToken())
+    assert [ends(again), ends(other)] == [0, 0]
