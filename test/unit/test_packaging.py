@@ -42,7 +42,7 @@ FROM_PIP = {'huggingface_hub', 'jsonschema_rs', 'mujoco', 'xllamacpp'}
 # Imported only by who asks for what they are for, with a message that says how to get them.
 OPTIONAL = {
     'anyio', 'experimental', 'llguidance', 'mcap', 'mcp', 'mcp_types', 'prometheus_client',
-    'tensorrt', 'tensorrt_llm', 'torch', 'transformers', 'uvicorn',
+    'py_trees', 'tensorrt', 'tensorrt_llm', 'torch', 'transformers', 'uvicorn',
 }  # fmt: skip
 
 
