@@ -48,6 +48,7 @@ from nemotron_ros.engine.factory import make_engine
 from nemotron_ros.engine.model_files import load_catalogue
 from nemotron_ros.engine.protocol import Engine, EngineError, EngineState, ModelInfo
 from nemotron_ros.events import CommandStatus, Event, Outcome
+from nemotron_ros.monitor import Monitor
 from nemotron_ros.service_manager import ServiceManager
 from nemotron_ros.spinning import in_thread, serve
 from nemotron_ros.tools.confirmation import Confirmations, Question
@@ -57,6 +58,7 @@ from nemotron_ros.tools.latches import Latches
 from nemotron_ros.tools.model import ToolFile
 from nemotron_ros.tools.result import Status, ToolResult
 from nemotron_ros.tools.tool_file import ToolFileError, load
+from nemotron_ros.trace.goal import Goal, with_goal
 
 INACTIVE = 'the node is not active'
 STOP_S = 3.0
@@ -93,6 +95,7 @@ class NemotronNode(LifecycleNode):
         self._agent: Agent | None = None
         self._estop: EStopWatch | None = None
         self._latches = Latches()  # a stop outlives the tool file
+        self._monitor = Monitor(self, lambda: self._active, lambda: self._latches.told)
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._engine_status = self.create_publisher(EngineStatus, '~/engine_status', latched)
         self._manifest = self.create_publisher(ToolManifest, '~/tools', latched)
@@ -138,6 +141,8 @@ class NemotronNode(LifecycleNode):
             problems = check(self._tools)
             if problems:
                 raise ToolFileError(problems)
+            for warning in self._tools.warnings:
+                self.get_logger().warning(warning)
             catalogue = load_catalogue(config_path('models.yaml'))
             settings = engine_settings(
                 parameters.engine_wanted(wanted),
@@ -148,6 +153,7 @@ class NemotronNode(LifecycleNode):
             )
             self._model = ModelInfo(settings.engine, settings.model, 0)
             self._engine = make_engine(settings, catalogue, self._tell_engine)
+            engine = self._monitor.tapped(self._engine)
             self._executor_for_tools = RosExecutor(self, self._tools)
             guard = Guard(
                 self._tools,
@@ -157,7 +163,7 @@ class NemotronNode(LifecycleNode):
             )
             self._dispatcher = Dispatcher(self._tools, guard, self._executor_for_tools)
             self._agent = Agent(
-                self._engine,
+                engine,
                 self._tools,
                 self._dispatcher,
                 Limits(
@@ -178,13 +184,14 @@ class NemotronNode(LifecycleNode):
                 wanted.ask_user,
             )
             self._estop = EStopWatch(self, self._tools.estop, self._stop_for)
-            model = self._engine.open(self._agent.warm_request(), self._tell_loading)
+            model = engine.open(self._agent.warm_request(), self._tell_loading)
         except (ToolFileError, EngineError, OSError) as error:
             self.get_logger().error(f'not configured: {error}')
             self._free()
             self._publish_engine(EngineState.FAILED, str(error))
             return TransitionCallbackReturn.FAILURE
         self._model, self._is_open = model, True
+        self._monitor.open(parameters.watching(wanted), settings, catalogue, self._tools, model)
         self._manifest.publish(manifest_message(self._tools, self.get_clock().now().to_msg()))
         self._publish_engine(EngineState.READY, f'{model.model} is ready')
         self.get_logger().info(
@@ -279,6 +286,7 @@ class NemotronNode(LifecycleNode):
             self._executor_for_tools.close()
         if self._tools is not None:
             self._manifest.publish(manifest_message(None, self.get_clock().now().to_msg()))
+        self._monitor.close()
         self._engine = self._tools = self._executor_for_tools = None
         self._dispatcher = self._agent = self._estop = None
 
@@ -357,8 +365,10 @@ class NemotronNode(LifecycleNode):
             priority=Priority(min(goal.priority, goal.PRIORITY_OPERATOR)),
         )
 
+        asked = Goal(goal.command, command.allowed_tools, command.dry_run, goal.timeout_s)
+
         def emit(event: Event) -> None:
-            message = self._tell(event)
+            message = self._tell(with_goal(event, asked))
             try:
                 handle.publish_feedback(ExecuteCommand.Feedback(event=message))
             except RuntimeError as error:  # the result tells it all once more
@@ -478,6 +488,7 @@ class NemotronNode(LifecycleNode):
 
     def _tell(self, event: Event) -> EventMsg:
         """Publish an event; return its message."""
+        self._monitor.note(event)
         message = event_message(event, self.get_clock().now().to_msg())
         try:
             self._events.publish(message)
@@ -502,6 +513,7 @@ class NemotronNode(LifecycleNode):
     def _publish_engine(self, state: EngineState, text: str, *, progress: float = 0.0) -> None:
         self._engine_state = state
         self._service_manager.status(text)
+        self._monitor.engine(state, text, self._model)
         self._engine_status.publish(
             EngineStatus(
                 stamp=self.get_clock().now().to_msg(),

@@ -9,6 +9,7 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.node import Node
 
 from nemotron_ros.deployment import Wanted
+from nemotron_ros.monitor import Watching
 
 READ_ONLY = {'autostart'}
 
@@ -29,6 +30,9 @@ RANGES: dict[str, tuple[float, float]] = {
     'temperature': (0.0, 2.0),
     'seed': (0, 2**31 - 1),
     'goal_timeout_max_s': (1.0, 86400.0),
+    'trace_max_mb': (16, 1 << 20),
+    'trace_max_days': (1, 3650),
+    'metrics_port': (0, 65535),
 }
 
 DESCRIPTIONS = {
@@ -58,6 +62,10 @@ DESCRIPTIONS = {
     'thinking': 'Let the model reason before it answers; a goal may say otherwise.',
     'bound_thinking': 'Have the engine end the reasoning itself; not every one can.',
     'goal_timeout_max_s': 'Longest timeout_s that a goal may ask for, seconds.',
+    'trace_folder': 'Folder that keeps what happens, for replay; empty keeps nothing.',
+    'trace_max_mb': 'Most that all its traces may take, megabytes; the oldest goes first.',
+    'trace_max_days': 'How long a trace is kept, days.',
+    'metrics_port': 'Port on 127.0.0.1 that tells Prometheus how the node is; 0 for none.',
     'autostart': 'Configure and activate without waiting for a lifecycle manager.',
 }
 
@@ -92,6 +100,10 @@ class Parameters:
     thinking: bool = False
     bound_thinking: bool = False
     goal_timeout_max_s: float = 3600.0
+    trace_folder: str = ''
+    trace_max_mb: int = 512
+    trace_max_days: int = 30
+    metrics_port: int = 0
     autostart: bool = False
 
 
@@ -113,6 +125,11 @@ def read(node: Node) -> Parameters:
 def engine_wanted(values: Parameters) -> Wanted:
     """Return what the parameters say of the engine."""
     return Wanted(**{name.name: getattr(values, name.name) for name in fields(Wanted)})
+
+
+def watching(values: Parameters) -> Watching:
+    """Return what the parameters say of the trace and the metrics."""
+    return Watching(**{name.name: getattr(values, name.name) for name in fields(Watching)})
 
 
 def _descriptor(name: str) -> ParameterDescriptor:

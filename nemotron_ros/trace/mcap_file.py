@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,11 @@ class McapFile:
     def _flush(self) -> None:
         self._file.flush()
         self.size_bytes = self._file.tell()
+
+
+def is_there() -> bool:
+    """Tell whether the package that writes MCAP is installed."""
+    return find_spec('mcap') is not None
 
 
 def read(path: Path) -> Trace:
