@@ -114,7 +114,8 @@ def _ask(story: Story, call: ToolCall, faults: list[str]) -> ToolResult:
     if faults:
         return ToolResult(Status.INVALID, None, '; '.join(faults))
     story.question = str(call.arguments['question'])
-    story.tell(Phase.ASKING, detail={'question': story.question})
+    # As words of the answer too: who shows these to a person need not know of questions.
+    story.tell(Phase.ASKING, text=story.question, detail={'question': story.question})
     return ToolResult(Status.SUCCEEDED)
 
 

@@ -549,7 +549,9 @@ def test_a_question_ends_the_command_and_the_next_one_answers() -> None:
     ]  # fmt: skip
     assert robot.names() == ['say']
     asking = [event for event in robot.events if event.phase is Phase.ASKING]
-    assert [event.detail for event in asking] == [{'question': 'Where to?'}]
+    assert [(event.text_delta, event.detail) for event in asking] == [
+        ('Where to?', {'question': 'Where to?'})
+    ]
     second = robot.do('to the kitchen', session_id='a')
     assert second.status is CommandStatus.SUCCEEDED
     assert [turn.content for turn in robot.told(1)][-2:] == ['Where to?', 'to the kitchen']

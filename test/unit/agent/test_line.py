@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -239,3 +241,43 @@ def test_a_hundred_that_come_at_once_each_run_once() -> None:
         result()
     assert (ran, now) == (100, 0)
     assert most <= 3
+
+
+def test_whatever_comes_and_goes_the_rules_hold_and_nobody_is_left() -> None:
+    line, dice, lock = Line(3, 4), random.Random(7), threading.Lock()
+    running: list[Place] = []
+    tally: Counter[str] = Counter()
+
+    def run(priority: Priority, session_id: str, timeout_s: float, takes_s: float) -> None:
+        token = CancelToken(timeout_s)
+        try:
+            with line.place('x', session_id, priority, token) as place:
+                if not line.wait(place):
+                    tally['ended'] += 1
+                    return
+                with lock:
+                    running.append(place)
+                    assert len(running) <= 3
+                    assert len({other.priority for other in running}) == 1
+                    assert len({other.session_id for other in running}) == len(running)
+                token.wait(takes_s)
+                time.sleep(0.001)  # it is slow to get out
+                with lock:
+                    running.remove(place)
+                tally['preempted' if place.preempted_by else 'ran'] += 1
+        except BusyError:
+            tally['rejected'] += 1
+
+    results = []
+    for _ in range(300):
+        arguments = (
+            OPERATOR if dice.random() < 0.1 else NORMAL,
+            str(dice.randrange(8)),
+            dice.uniform(0.001, 0.1),
+            dice.uniform(0, 0.01),
+        )
+        results.append(in_thread(lambda arguments=arguments: (run(*arguments), True)[1]))
+        time.sleep(dice.uniform(0, 0.003))
+    assert all(result() for result in results)
+    assert (sum(tally.values()), line._places, running) == (300, [], [])
+    assert {'ran', 'ended', 'rejected'} <= set(tally), 'each of them was tried'
