@@ -70,15 +70,18 @@ class TurnCalls:
 
     def _steps(self, calls: Calls) -> Iterator[Calls]:
         """Yield the calls that run at once: several only where none of them acts."""
-        for reads, group in groupby(calls, self._reads):
-            if reads:
+        for may_overlap, group in groupby(calls, self._may_overlap):
+            if may_overlap:
                 yield tuple(group)
             else:
                 yield from ((call,) for call in group)
 
-    def _reads(self, call: ToolCall) -> bool:
+    def _may_overlap(self, call: ToolCall) -> bool:
         tool = self._file.tools.get(call.name)
-        return tool is not None and isinstance(tool.binding, Reading)
+        if tool is None or not isinstance(tool.binding, Reading):
+            return False
+        # What the guard counts while it runs, or an operator must allow, goes one by one.
+        return tool.rules.max_in_flight is None and tool.rules.confirm_within_s is None
 
     def _run_step(
         self, story: Story, step: Calls, allowed: frozenset[str], cancel: CancelToken

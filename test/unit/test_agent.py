@@ -34,6 +34,9 @@ from nemotron_ros.engine.protocol import (
 )
 from nemotron_ros.engine.scripted import ScriptedEngine
 from nemotron_ros.events import CommandStatus, Event, Outcome, Phase
+from nemotron_ros.tools.confirmation import Confirmations, Question
+from nemotron_ros.tools.dispatch import Dispatcher
+from nemotron_ros.tools.guard import Guard
 from nemotron_ros.tools.result import Status, ToolResult
 from nemotron_ros.tools.tool_file import ToolFileError, load
 
@@ -437,6 +440,38 @@ def test_readings_that_follow_each_other_run_at_once_and_are_told_in_order() -> 
     assert [record.call.id for record in outcome.calls] == [f'call_{i}' for i in range(1, 6)]
     assert [turn.tool_call_id for turn in robot.told()[2:]] == [f'call_{i}' for i in range(1, 6)]
     assert [event.sequence for event in robot.events] == list(range(len(robot.events)))
+
+
+@pytest.mark.parametrize('rule', ['max_in_flight: 1', 'confirm: true', 'exclusive: sensor'])
+def test_readings_that_the_guard_counts_run_one_by_one(tmp_path: Path, rule: str) -> None:
+    path = tmp_path / 'tools.yaml'
+    path.write_text(
+        'robot: r\ntools:\n  look: {description: Look., read: {topic: t, '
+        f'type: std_msgs/msg/Empty, value: 1}}, guard: {{{rule}}}}}\n'
+    )
+    tools, now, most = load(path), 0, 0
+
+    def act(name: str, cancel: CancelToken) -> ToolResult:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        cancel.wait(0.02)
+        now -= 1
+        return ToolResult(Status.SUCCEEDED)
+
+    def yes(questions: tuple[Question, ...]) -> None:
+        for question in questions:
+            threading.Thread(
+                target=confirmations.answer, args=(question.id, True, 'me'), daemon=True
+            ).start()
+
+    confirmations = Confirmations(yes)
+    guard = Guard(tools, confirmations=confirmations)
+    agent = Agent(
+        Turns([call('look')] * 3, [DONE]), tools, Dispatcher(tools, guard, Recorder(act))
+    )
+    outcome = agent.execute(Command('id', 'look'), CancelToken(LONG_S), lambda _: None)
+    assert (outcome.status, most) == (CommandStatus.SUCCEEDED, 1), outcome.error
 
 
 def test_what_acts_runs_alone() -> None:
