@@ -39,6 +39,7 @@ RUN apt-get update \
         "ros-$ROS_DISTRO-action-msgs" \
         "ros-$ROS_DISTRO-ament-index-python" \
         "ros-$ROS_DISTRO-builtin-interfaces" \
+        "ros-$ROS_DISTRO-diagnostic-msgs" \
         "ros-$ROS_DISTRO-geometry-msgs" \
         "ros-$ROS_DISTRO-launch" \
         "ros-$ROS_DISTRO-launch-ros" \

@@ -19,6 +19,8 @@ from nemotron_ros.cancel import CancelToken
 from nemotron_ros.spinning import spinning
 
 WAIT_S = 8.0
+ASK_AGAIN_S = 1.5
+"""An answer to the very first question may find no way back yet: then it is lost."""
 
 
 def fault(asker: Node, name: str, timeout_s: float = WAIT_S) -> str:
@@ -31,8 +33,10 @@ def fault(asker: Node, name: str, timeout_s: float = WAIT_S) -> str:
     if not until_true(client.service_is_ready, timeout_s, token):
         return f'nobody serves {name}/get_state'
     answer = client.call_async(GetState.Request())
-    if not until_done(answer, timeout_s, token):
-        return f'{name} does not answer'
+    while not until_done(answer, ASK_AGAIN_S, token):
+        if token.ended:
+            return f'{name} does not answer'
+        answer = client.call_async(GetState.Request())
     state = answer.result().current_state
     if state.id != State.PRIMARY_STATE_ACTIVE:
         return f'{name} is {state.label}'
