@@ -97,7 +97,7 @@ def run_replay(arguments: argparse.Namespace) -> int:
         _note_tool_file(trace, tool_file, report)
         reports.append((path, report))
     if arguments.json:
-        told = [{'file': str(path), **asdict(report)} for path, report in reports]
+        told = [_as_json(path, report) for path, report in reports]
         print(json.dumps(told, ensure_ascii=False, indent=2))
     else:
         for path, report in reports:
@@ -129,6 +129,18 @@ def _print_entries(trace: Trace) -> None:
     print(json.dumps(origin_json(trace.origin), ensure_ascii=False))
     for entry in trace.entries:
         print(json.dumps(entry_json(entry), ensure_ascii=False))
+
+
+def _as_json(path: Path, report: Report) -> dict[str, Any]:
+    return {
+        'file': str(path),
+        'commands': report.commands,
+        'turns': report.turns,
+        'calls': report.calls,
+        'differences': [asdict(found) for found in report.differences],
+        'unjudged': dict(report.unjudged),
+        'notes': report.notes,
+    }
 
 
 def _print_report(path: Path, report: Report) -> None:

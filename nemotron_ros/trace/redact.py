@@ -43,21 +43,28 @@ _LOOKS = re.compile(
 
 
 def redact(event: Event) -> Event:
-    """Return an event without secrets in its call and its detail, and of a bounded size.
+    """Return an event without secrets in what others have named or said, of a bounded size.
 
     Deltas are left to :func:`blank`: a secret may come in several of them.
     """
     record = event.record
     if record is not None:
         arguments = _clean(dict(record.call.arguments), MAX_DEPTH)
-        call = ToolCall(record.call.id, _text(record.call.name), arguments)
+        call = ToolCall(_text(record.call.id), _text(record.call.name), arguments)
         result = replace(
             record.result,
             value=_clean(record.result.value, MAX_DEPTH),
             error=_text(record.result.error),
+            confirmed_by=_text(record.result.confirmed_by),
         )
         record = CallRecord(call, result)
-    return replace(event, record=record, detail=_clean(event.detail, MAX_DEPTH))
+    return replace(
+        event,
+        command_id=_text(event.command_id),
+        session_id=_text(event.session_id),
+        record=record,
+        detail=_clean(event.detail, MAX_DEPTH),
+    )
 
 
 def blank(pieces: Sequence[str]) -> list[str]:

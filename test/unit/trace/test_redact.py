@@ -93,6 +93,12 @@ def test_long_payloads_are_cut_and_marked():
     assert len(json.dumps(entry_json(Entry(0, 0, event)))) < 20_000
 
 
+def test_names_that_a_client_chose_are_bounded_too():
+    event = redact(replace(EVENT, session_id='s' * 10**6, command_id=KEY))
+    assert len(event.session_id) < 2 * MAX_TEXT_CHARS
+    assert event.command_id == REDACTED
+
+
 def test_what_no_json_holds_is_still_written():
     event = redact(about({'a': math.nan, 'b': '\ud800'}, value=object()))
     line = json.dumps(entry_json(Entry(1, 2, event)), allow_nan=False).encode()
