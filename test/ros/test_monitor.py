@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip('nemotron_msgs', reason='nemotron_msgs is not built')
+pytest.importorskip('diagnostic_msgs', reason='diagnostic_msgs is not here')
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from nemotron_msgs.action import ExecuteCommand
@@ -20,6 +21,7 @@ from scripted_node import active_node, ask
 from servers import SwitchServer
 from std_srvs.srv import Trigger
 
+from nemotron_ros import monitor
 from nemotron_ros.cancel import CancelToken
 from nemotron_ros.cli import main
 from nemotron_ros.client import CommandClient
@@ -119,6 +121,7 @@ def test_a_failed_engine_is_an_error(ros, eventually, tmp_path):
 
 
 def test_the_trace_of_a_node_is_whole_and_replays_as_it_was(ros, tmp_path, capsys):
+    pytest.importorskip('mcap', reason='the package mcap is not installed')
     node = active_node(ros, trace_folder=str(tmp_path / 'traces'))
     SwitchServer(ros.node('switch_node'))
     send(ros, 'please drive a little')
@@ -172,6 +175,14 @@ def test_a_full_disk_ends_no_command_and_is_told_in_diagnostics(ros, eventually,
     assert heard.part('trace').level == DiagnosticStatus.WARN
     eventually(lambda: int(heard.value('trace', 'events_lost')) > 0)
     node.trigger_shutdown()
+
+
+def test_without_mcap_the_lines_are_kept(ros, tmp_path, monkeypatch):
+    monkeypatch.setattr(monitor, 'is_there', lambda: False)
+    node = active_node(ros, trace_folder=str(tmp_path))
+    send(ros, 'hello')
+    node.trigger_shutdown()
+    assert [path.suffix for path in tmp_path.iterdir()] == ['.jsonl']
 
 
 def test_who_keeps_no_trace_writes_none(ros, tmp_path, monkeypatch):
