@@ -35,7 +35,7 @@ lint: setup
 
 test: SETUP := --tests
 test: lint
-	@$(IN_ENV) python -m pytest -rs
+	@$(IN_ENV) scripts/test.bash
 
 clean:
 	rm -rf .venv build install log out .pytest_cache .mypy_cache .ruff_cache .hypothesis
