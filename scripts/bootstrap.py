@@ -235,7 +235,7 @@ def installed_names(root: Path) -> str:
 
     Their content needs no new build, their coming and going does.
     """
-    folders = [root / 'config', root / 'launch']
+    folders = [root / 'config', root / 'launch', root / 'examples']
     names = [p for folder in folders for p in folder.rglob('*') if '__pycache__' not in p.parts]
     return '\n'.join(sorted(p.relative_to(root).as_posix() for p in names if p.is_file()))
 

@@ -10,7 +10,7 @@ from std_msgs.msg import Float32, String
 from std_srvs.srv import Trigger
 from test_msgs.action import Fibonacci
 
-from nemotron_ros.bridge.graph import Graph, settled, snapshot
+from nemotron_ros.bridge.graph import settled, snapshot
 from nemotron_ros.cancel import CancelToken
 
 
@@ -43,7 +43,7 @@ def test_a_snapshot_has_the_servers_and_both_sides_of_topics(ros, eventually) ->
 def test_looking_ends_with_its_time_and_with_its_token(ros) -> None:
     alone = ros.node('alone')
     began_s = time.monotonic()
-    assert settled(alone, 0.4, CancelToken(5.0)) == Graph()
+    settled(alone, 0.4, CancelToken(5.0))
     assert 0.3 < time.monotonic() - began_s < 2.0
     token = CancelToken(5.0)
     token.cancel()
