@@ -51,6 +51,9 @@ def add_parser(verbs: Any) -> None:
         default=None,
         help='let the model reason first, or not (default: as the node says)',
     )
+    parser.add_argument(
+        '--operator', action='store_true', help='end the commands that run, and go before others'
+    )
     parser.add_argument('--json', action='store_true', help='print JSON lines: events, result')
     parser.set_defaults(run=run)
 
@@ -75,6 +78,7 @@ def _ask(arguments: argparse.Namespace, interrupt: CancelToken) -> int:
         timeout_s=arguments.timeout,
         mode=ExecuteCommand.Goal.MODE_DRY_RUN if arguments.dry_run else 0,
         thinking=THINKING[arguments.think],
+        priority=ExecuteCommand.Goal.PRIORITY_OPERATOR if arguments.operator else 0,
     )
     if arguments.tools is not None:
         goal.allowed_tools = [name for name in arguments.tools.split(',') if name]
@@ -133,7 +137,11 @@ class _Screen:
         if self._in_text and event.phase != event.PHASE_GENERATING:
             self._print('')
             self._in_text = False
-        if event.phase == event.PHASE_CALLING:
+        if event.phase == event.PHASE_QUEUED:
+            self._print(f'waiting for others: {event.detail}', 'dim')
+        elif event.phase == event.PHASE_CALLING and event.detail:
+            self._print(f'… {event.call[0].name} waits: {event.detail}', 'yellow')
+        elif event.phase == event.PHASE_CALLING:
             call = event.call[0]
             self._print(f'→ {call.name} {call.arguments}', 'cyan')
         elif event.phase == event.PHASE_RESULT:

@@ -141,6 +141,16 @@ def test_ask_says_whether_the_model_reasons(robot, monkeypatch, flag, thinks):
     assert asked == [thinks, False]
 
 
+def test_ask_as_an_operator_ends_what_runs(robot, eventually):
+    child = start('ask', 'please drive far')
+    eventually(lambda: 0.2 in robot.base.speeds, 20.0)
+    assert nemotron('ask', '--operator', 'hello').code == 0
+    done = finish(child)
+    assert done.code == 1
+    assert 'preempted' in done.out
+    assert robot.base.speeds[-1] == 0.0
+
+
 @pytest.mark.parametrize('tools', ['switch', ''])
 def test_ask_tools_bounds_what_it_may_use(robot, tools):
     done = nemotron('ask', '--tools', tools, 'please drive a little')
