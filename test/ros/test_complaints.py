@@ -7,7 +7,10 @@ Each test has the number and the words of its complaint. Those of engines and of
 from __future__ import annotations
 
 import json
+import re
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -50,7 +53,9 @@ from nemotron_ros.node import NemotronNode
 from nemotron_ros.spinning import in_thread as in_thread_of
 from nemotron_ros.tools.tool_file import load
 
-BENCH_TOOLS = str(Path(__file__).resolve().parent.parent / 'fixtures/tools_bench.yaml')
+ROOT = Path(__file__).resolve().parents[2]
+FIXTURES = ROOT / 'test/fixtures'
+BENCH_TOOLS = str(FIXTURES / 'tools_bench.yaml')
 R = ExecuteCommand.Result
 S = ToolResult
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -558,6 +563,40 @@ def test_16_spin_until_future_complete_in_a_callback_detaches_the_node(robot):
     assert called().status == S.STATUS_SUCCEEDED
     assert robot.node.executor is spinner is not None
     assert robot.send('switch it on').status == R.STATUS_SUCCEEDED
+
+
+# Run by a Python that has nothing but what rosdep installs beside ROS.
+SYSTEM_ONLY = """
+import sys
+
+for name in {blocked!r}:
+    sys.modules[name] = None  # to import it fails
+sys.path[:0] = {path!r}
+
+from ros_context import Ros
+from scripted_node import active_node
+
+ros = Ros()
+active_node(ros).trigger_shutdown()
+ros.close()
+print('it runs')
+"""
+NO_KEY = {
+    'xllamacpp', 'huggingface_hub', 'jsonschema_rs', 'mujoco', 'mcp', 'mcap', 'torch',
+    'prometheus_client', 'tensorrt_llm', 'transformers', 'llguidance', 'langchain', 'gguf',
+}  # fmt: skip
+"""What pip alone installs: no key of rosdep, or one by which pip is run as root."""
+
+
+def test_17_pip_against_the_system_python():
+    manifest = (ROOT / 'package.xml').read_text()
+    keys = set(re.findall(r'<exec_depend>(.+)</exec_depend>', manifest))
+    assert not [key for key in keys if key.endswith('-pip')]
+    code = SYSTEM_ONLY.format(blocked=sorted(NO_KEY), path=[str(ROOT), str(FIXTURES)])
+    ended = subprocess.run(
+        [sys.executable, '-c', code], capture_output=True, text=True, timeout=30
+    )
+    assert ended.stdout == 'it runs\n', ended.stderr
 
 
 def test_18_dispatch_by_a_name_from_the_model(robot):
