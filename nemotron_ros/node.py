@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from nemotron_msgs.action import ExecuteCommand
@@ -220,6 +220,7 @@ class NemotronNode(LifecycleNode):
     def on_cleanup(self, state: State) -> TransitionCallbackReturn:
         """Free the model and every ROS client."""
         self._free()
+        self._publish_engine(EngineState.CLOSED, 'closed')
         return TransitionCallbackReturn.SUCCESS
 
     def on_shutdown(self, state: State) -> TransitionCallbackReturn:
@@ -278,17 +279,20 @@ class NemotronNode(LifecycleNode):
 
     def _free(self) -> None:
         self._is_open = False
-        if self._engine is not None:
-            self._engine.close()
-        if self._estop is not None:
-            self._estop.close()
-        if self._executor_for_tools is not None:
-            self._executor_for_tools.close()
+        parts = (self._engine, self._estop, self._executor_for_tools)
+        steps: list[Callable[[], object]] = [part.close for part in parts if part is not None]
         if self._tools is not None:
-            self._manifest.publish(manifest_message(None, self.get_clock().now().to_msg()))
-        self._monitor.close()
+            steps.append(self._tell_no_tools)
+        for step in (*steps, self._monitor.close):
+            try:
+                step()
+            except Exception as error:  # it keeps none of the others from being freed
+                self.get_logger().error(f'not freed: {error!r}')
         self._engine = self._tools = self._executor_for_tools = None
         self._dispatcher = self._agent = self._estop = None
+
+    def _tell_no_tools(self) -> None:
+        self._manifest.publish(manifest_message(None, self.get_clock().now().to_msg()))
 
     # Goals
 
