@@ -323,10 +323,14 @@ def without_evidence(text: str) -> str:
 
 
 def too_fast(text: str) -> str:
-    """Let it drive at thrice its speed."""
-    changed = text.replace('drive_mps: 0.3', 'drive_mps: 0.9')
-    assert changed != text
-    return changed
+    """Let it drive at thrice its speed, and lift the cap that would refuse that."""
+    for before, after in (
+        ('drive_mps: 0.3', 'drive_mps: 0.9'),
+        ('max_linear_mps: 0.35', 'max_linear_mps: 2.0'),
+    ):
+        assert before in text
+        text = text.replace(before, after)
+    return text
 
 
 def test_true_account_of_commands_that_are_obeyed_and_refused(try_out):
