@@ -258,7 +258,13 @@ class NemotronNode(LifecycleNode):
     def end(self) -> None:
         """Cancel what runs, end motion, free everything."""
         self._service_manager.stopping()
-        self.trigger_shutdown()
+        try:
+            self.trigger_shutdown()
+        except RuntimeError as error:  # amid another transition; what it began ends all the same
+            self.get_logger().error(f'shut down out of order: {error}')
+            self._active = False
+            self._end_commands()
+            self._free()
 
     def destroy_node(self) -> None:
         """Leave nothing moving, and free what a node does not free by itself."""

@@ -31,8 +31,9 @@ from rclpy.task import Future
 
 T = TypeVar('T')
 
-INTERRUPT_S = 5.0
-"""How long a node that is still getting ready is given to give it up."""
+INTERRUPT_S = 15.0
+"""How long a node that is still getting ready is given to give it up: longer than a server is
+given to end before it is killed."""
 END_S = 2.0
 """How long callbacks are given to return when a node ends."""
 PAUSE_S = 0.01
