@@ -299,11 +299,11 @@ def soak(around: Surroundings, pid: int, commands: int, chance: random.Random) -
     names, weights = list(KINDS), [weight for _, _, weight in KINDS.values()]
     mix = [*names, *chance.choices(names, weights, k=max(0, commands - len(names)))]
     began_s = time.monotonic()
-    before = nodes = None
+    before, nodes = None, Counter[str]()
     for number, name in enumerate(mix):
         if number == account.warm:
             time.sleep(1.0)
-            before, nodes = held(pid), sorted(around.node.get_node_names())
+            before, nodes = held(pid), Counter(around.node.get_node_names())
         if number % SAMPLE_EVERY == 0:
             account.samples.append(held(pid))
         run, wanted, _ = KINDS[name]
@@ -327,9 +327,10 @@ def soak(around: Surroundings, pid: int, commands: int, chance: random.Random) -
             found.append(f'threads: {before.threads} before, {now.threads} now')
         if now.handles > before.handles:
             found.append(f'file handles: {before.handles} before, {now.handles} now')
-        here = sorted(around.node.get_node_names())
-        if here != nodes:
-            found.append(f'nodes: {nodes} before, {here} now')
+        # One that was there before and is gone is of those that a test before this one killed.
+        more = Counter(around.node.get_node_names()) - nodes
+        if more:
+            found.append(f'nodes: {", ".join(sorted(more))} more than before')
         running = [s for s in statuses[-1].status_list if s.status in RUNNING]
         if running:
             found.append(f'{len(running)} goals')
