@@ -18,12 +18,11 @@ pytest.importorskip('nemotron_msgs', reason='nemotron_msgs is not built')
 
 from nemotron_msgs.msg import Event
 from rclpy.lifecycle import TransitionCallbackReturn
-from rclpy.parameter import Parameter
+from scripted_node import active_node
 from servers import SwitchServer, VelocityLog
 
 from nemotron_ros.bringup import config_path
 from nemotron_ros.cli import main
-from nemotron_ros.node import NemotronNode
 
 ROOT = Path(__file__).resolve().parents[2]
 FIXTURES = ROOT / 'test/fixtures'
@@ -73,18 +72,7 @@ def robot(ros, tmp_path) -> Iterator[SimpleNamespace]:
     """Give an active node with a base and a switch, and the events that it tells."""
     script = tmp_path / 'script.yaml'
     script.write_text(SCRIPT + (FIXTURES / 'script_bench.yaml').read_text())
-    values = {
-        'engine': 'scripted',
-        'script': str(script),
-        'tool_file': str(FIXTURES / 'tools_bench.yaml'),
-    }
-    node = NemotronNode(
-        context=ros.context,
-        parameter_overrides=[Parameter(name, value=value) for name, value in values.items()],
-    )
-    ros.add(node)
-    assert node.trigger_configure() == SUCCESS
-    assert node.trigger_activate() == SUCCESS
+    node = active_node(ros, script=str(script))
     outside = ros.node('outside')
     events: list[Event] = []
     outside.create_subscription(Event, 'nemotron/events', events.append, 100)

@@ -16,8 +16,8 @@ from nemotron_msgs.msg import Event
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.lifecycle import TransitionCallbackReturn
-from rclpy.parameter import Parameter
 from ros_context import Ros
+from scripted_node import active_node, scripted_node
 from servers import VelocityLog
 from threads import in_thread
 
@@ -26,7 +26,6 @@ from nemotron_ros.bridge.waiting import until_true
 from nemotron_ros.bringup import nemotron
 from nemotron_ros.cancel import CancelToken
 from nemotron_ros.client import CommandClient, CommandError
-from nemotron_ros.node import NemotronNode
 from nemotron_ros.spinning import in_thread as in_thread_of
 
 FIXTURES = Path(__file__).resolve().parent.parent / 'fixtures'
@@ -38,17 +37,6 @@ BENCH = {
 R = ExecuteCommand.Result
 SUCCESS = TransitionCallbackReturn.SUCCESS
 WORDS = [f'word{number}' for number in range(300)]
-
-
-def make(ros: Ros, **parameters: object) -> NemotronNode:
-    """Return a node with a scripted engine, not configured yet."""
-    values = {**BENCH, **parameters}
-    node = NemotronNode(
-        context=ros.context,
-        parameter_overrides=[Parameter(name, value=value) for name, value in values.items()],
-    )
-    ros.add(node)
-    return node
 
 
 def send(client: CommandClient, command: str, on_event=lambda _: None, cancel=None) -> R:
@@ -63,9 +51,7 @@ def robot(ros, tmp_path):
     script = tmp_path / 'script.yaml'
     chatter = f'- {{when: chatter, text: "{" ".join(WORDS)}"}}\n'
     script.write_text(chatter + Path(BENCH['script']).read_text())
-    node = make(ros, script=str(script))
-    assert node.trigger_configure() == SUCCESS
-    assert node.trigger_activate() == SUCCESS
+    node = active_node(ros, script=str(script))
     base = VelocityLog(ros.node('base'))
     client = CommandClient(ros.node('client'))
     client.wait_ready(10.0)
@@ -80,7 +66,7 @@ def test_nobody_there(ros):
 
 
 def test_state_of_a_node_that_is_not_active_is_told(ros):
-    node = make(ros)
+    node = scripted_node(ros)
     client = CommandClient(ros.node('client'))
     with pytest.raises(CommandError, match=r'nemotron is unconfigured.*ros2 lifecycle set'):
         client.wait_ready(2.0)
@@ -89,7 +75,7 @@ def test_state_of_a_node_that_is_not_active_is_told(ros):
 
 def test_node_that_becomes_active_is_waited_for(ros):
     waits = in_thread(lambda: CommandClient(ros.node('client')).wait_ready(20.0))
-    node = make(ros)
+    node = scripted_node(ros)
     assert node.trigger_configure() == SUCCESS
     CancelToken().wait(0.3)
     assert node.trigger_activate() == SUCCESS
@@ -164,9 +150,7 @@ def test_two_clients_hear_their_own_events(ros, robot, eventually):
 
 def test_node_that_is_destroyed_in_mid_command(ros, eventually):
     theirs = Ros()
-    node = make(theirs)
-    assert node.trigger_configure() == SUCCESS
-    assert node.trigger_activate() == SUCCESS
+    active_node(theirs)
     client = CommandClient(ros.node('client'))
     client.wait_ready(10.0)
     events: list[Event] = []

@@ -21,15 +21,14 @@ pytest.importorskip('test_msgs', reason='test_msgs is not installed')
 from nemotron_msgs.action import ExecuteCommand
 from nemotron_msgs.msg import Event, ToolResult
 from rclpy.lifecycle import TransitionCallbackReturn
-from rclpy.parameter import Parameter
 from ros_context import Ros
+from scripted_node import active_node
 from servers import FibonacciServer, SwitchServer, VelocityLog
 from threads import in_thread
 
 from nemotron_ros.bringup import Process, nemotron
 from nemotron_ros.cancel import CancelToken
 from nemotron_ros.client import CommandClient, CommandError
-from nemotron_ros.node import NemotronNode
 from nemotron_ros.spinning import spinning
 
 FIXTURES = Path(__file__).resolve().parent.parent / 'fixtures'
@@ -63,13 +62,7 @@ def bench(tmp_path) -> dict[str, object]:
 @pytest.fixture
 def robot(ros, bench) -> Iterator[SimpleNamespace]:
     """Give an active node, a base that hears cmd_vel, and a client."""
-    node = NemotronNode(
-        context=ros.context,
-        parameter_overrides=[Parameter(name, value=value) for name, value in bench.items()],
-    )
-    ros.add(node)
-    assert node.trigger_configure() == SUCCESS
-    assert node.trigger_activate() == SUCCESS
+    node = active_node(ros, **bench)
     base = VelocityLog(ros.node('base'))
     client = CommandClient(ros.node('client'))
     client.wait_ready(10.0)

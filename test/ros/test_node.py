@@ -18,6 +18,7 @@ from nemotron_msgs.srv import CallTool, ListTools
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
+from scripted_node import active_node, scripted_node
 from servers import SwitchServer, VelocityLog
 from std_srvs.srv import Trigger
 from threads import in_thread
@@ -25,35 +26,16 @@ from threads import in_thread
 from nemotron_ros.bridge.waiting import until_done, until_true
 from nemotron_ros.cancel import CancelToken
 from nemotron_ros.client import CommandClient, CommandError
-from nemotron_ros.node import NemotronNode
 
 FIXTURES = Path(__file__).resolve().parent.parent / 'fixtures'
 R = ExecuteCommand.Result
 SUCCESS = TransitionCallbackReturn.SUCCESS
 
 
-def make(ros, **parameters: object) -> NemotronNode:
-    """Return a node with a scripted engine, not configured yet."""
-    values = {
-        'engine': 'scripted',
-        'script': str(FIXTURES / 'script_bench.yaml'),
-        'tool_file': str(FIXTURES / 'tools_bench.yaml'),
-        **parameters,
-    }
-    node = NemotronNode(
-        context=ros.context,
-        parameter_overrides=[Parameter(name, value=value) for name, value in values.items()],
-    )
-    ros.add(node)
-    return node
-
-
 @pytest.fixture
 def robot(ros):
     """Give an active node, a base that hears cmd_vel, a switch, and a client."""
-    node = make(ros)
-    assert node.trigger_configure() == SUCCESS
-    assert node.trigger_activate() == SUCCESS
+    node = active_node(ros)
     outside = ros.node('outside')
     base = VelocityLog(outside)
     switch = SwitchServer(ros.node('switch_node'))
@@ -320,7 +302,7 @@ def test_bad_tool_file_leaves_the_node_unconfigured(ros, tmp_path, name, eventua
     text, word = BAD_FILES[name]
     path = tmp_path / 'tools.yaml'
     path.write_text(f'robot: r\n{text}\n' if name != 'not YAML' else text)
-    node = make(ros, tool_file=str(path))
+    node = scripted_node(ros, tool_file=str(path))
     states: list[EngineStatus] = []
     latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
     ros.node('watch').create_subscription(
@@ -358,7 +340,7 @@ def test_server_of_the_boards_profile_is_started_and_ended(ros, tmp_path, eventu
     server = FIXTURES.parent / 'engine/llama_server.py'
     profile, model = tmp_path / 'my_board.yaml', write_tiny(tmp_path / 'tiny.gguf')
     profile.write_text(PROFILE.format(python=sys.executable, server=server))
-    node = make(ros, engine='', device=str(profile), model=str(model))
+    node = scripted_node(ros, engine='', device=str(profile), model=str(model))
     states: list[EngineStatus] = []
     latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
     ros.node('watch').create_subscription(
@@ -375,7 +357,7 @@ def test_server_of_the_boards_profile_is_started_and_ended(ros, tmp_path, eventu
 
 
 def test_missing_model_file_leaves_the_node_unconfigured(ros, tmp_path, eventually):
-    node = make(ros, engine='llama_cpp', model=str(tmp_path / 'none.gguf'))
+    node = scripted_node(ros, engine='llama_cpp', model=str(tmp_path / 'none.gguf'))
     assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
     node.set_parameters([Parameter('engine', value='scripted')])
     assert node.trigger_configure() == SUCCESS

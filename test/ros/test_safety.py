@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,8 +22,8 @@ from nemotron_msgs.msg import Confirmations, Event, ToolResult
 from nemotron_msgs.srv import CallTool, Confirm
 from rclpy.action import ActionClient
 from rclpy.lifecycle import TransitionCallbackReturn
-from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from scripted_node import ask, scripted_node
 from sensor_msgs.msg import BatteryState
 from servers import FibonacciServer, VelocityLog
 from std_msgs.msg import Bool, Empty, String
@@ -34,10 +35,9 @@ from nemotron_ros.bridge import transforms
 from nemotron_ros.bridge.clients import Clients
 from nemotron_ros.bridge.conditions import ConditionChecker
 from nemotron_ros.bridge.estop import EStopWatch
-from nemotron_ros.bridge.waiting import until_done, until_true
+from nemotron_ros.bridge.waiting import until_done
 from nemotron_ros.cancel import CancelToken
 from nemotron_ros.client import CommandClient
-from nemotron_ros.node import NemotronNode
 from nemotron_ros.tools.estop import EStop, Heartbeat
 from nemotron_ros.tools.tool_file import load
 
@@ -51,16 +51,11 @@ BEST_EFFORT = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 @pytest.fixture
 def robot(ros):
     """Give an active node with a guarded robot, and what stands round it."""
-    values = {
-        'engine': 'scripted',
-        'script': str(FIXTURES / 'script_guarded.yaml'),
-        'tool_file': str(FIXTURES / 'tools_guarded.yaml'),
-    }
-    node = NemotronNode(
-        context=ros.context,
-        parameter_overrides=[Parameter(name, value=value) for name, value in values.items()],
+    node = scripted_node(
+        ros,
+        script=str(FIXTURES / 'script_guarded.yaml'),
+        tool_file=str(FIXTURES / 'tools_guarded.yaml'),
     )
-    ros.add(node)
     outside = ros.node('outside')
     base = VelocityLog(outside)
     heard: list[object] = []
@@ -71,19 +66,14 @@ def robot(ros):
     assert node.trigger_configure() == SUCCESS
     assert node.trigger_activate() == SUCCESS
 
-    def ask(kind: type, name: str, request: object) -> object:
-        service = outside.create_client(kind, name)
-        assert until_true(service.service_is_ready, 5.0, CancelToken(5.0))
-        future = service.call_async(request)
-        assert until_done(future, 20.0, CancelToken(20.0))
-        return future.result()
+    ask_node = partial(ask, outside)
 
     def call(name: str, timeout_s: float = 15.0, **arguments: object) -> ToolResult:
         request = CallTool.Request(name=name, arguments=json.dumps(arguments), timeout_s=timeout_s)
-        return ask(CallTool, 'nemotron/call_tool', request).result
+        return ask_node(CallTool, 'nemotron/call_tool', request).result
 
     def trigger(name: str) -> Trigger.Response:
-        return ask(Trigger, f'nemotron/{name}', Trigger.Request())
+        return ask_node(Trigger, f'nemotron/{name}', Trigger.Request())
 
     yield SimpleNamespace(
         node=node,
@@ -91,7 +81,7 @@ def robot(ros):
         base=base,
         heard=heard,
         questions=questions,
-        ask=ask,
+        ask=ask_node,
         call=call,
         trigger=trigger,
     )
