@@ -11,7 +11,12 @@ from nemotron_ros.chat.formats.protocol import Format
 from nemotron_ros.chat.messages import Message
 from nemotron_ros.chat.prompt import format_for, render
 from nemotron_ros.engine.checkpoint import Checkpoint
-from nemotron_ros.engine.protocol import ChatRequest, EngineError, ModelFileError
+from nemotron_ros.engine.protocol import (
+    ChatRequest,
+    EngineError,
+    ModelFileError,
+    PromptTooLong,
+)
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,19 @@ class LocalPrompt:
             raise EngineError(f"the model's chat template refuses the chat: {error}") from error
         # The template writes what a prompt begins with, such as <s>, itself.
         return list(self.tokenizer(text, add_special_tokens=False)['input_ids'])
+
+    def fitting(self, request: ChatRequest, context_tokens: int) -> list[int]:
+        """Return the prompt of a request; it leaves room for an answer.
+
+        :raise PromptTooLong: if it does not.
+        """
+        tokens = self.tokens(request)
+        if len(tokens) >= context_tokens:
+            raise PromptTooLong(
+                f'the prompt has {len(tokens)} tokens and the context holds '
+                f'{context_tokens}; use fewer tools or examples, or a larger context_tokens'
+            )
+        return tokens
 
     def opening(self, warm: ChatRequest) -> list[int]:
         """Return the tokens that prompts with these messages and tools begin with.

@@ -24,13 +24,11 @@ from nemotron_ros.engine.local_prompt import LocalPrompt, load_prompt
 from nemotron_ros.engine.optional_packages import import_packages
 from nemotron_ros.engine.protocol import (
     ChatRequest,
-    ContextFull,
     Delta,
     EngineError,
     ModelInfo,
     OutputError,
     Progress,
-    PromptTooLong,
     UsageDelta,
 )
 from nemotron_ros.engine.token_guide import GuideMaker
@@ -204,13 +202,8 @@ class TensorRtLlmEngine:
                 'max_thinking_tokens: TensorRT-LLM has no such bound in this process; leave it '
                 '0, then max_tokens bounds the reasoning and the answer together'
             )
-        tokens = loaded.prompt.tokens(request)
+        tokens = loaded.prompt.fitting(request, loaded.context_tokens)
         room = loaded.context_tokens - len(tokens)
-        if room <= 0:
-            raise PromptTooLong(
-                f'the prompt has {len(tokens)} tokens and the context holds '
-                f'{loaded.context_tokens}; use fewer tools or examples, or a larger context_tokens'
-            )
         grammar = loaded.prompt.form.grammar(request.tools, request.thinking)
         # A grammar that TensorRT-LLM can't use has ended its executor for good.
         loaded.guides.guide(grammar)
@@ -239,12 +232,7 @@ class TensorRtLlmEngine:
             raise EngineError('the engine was closed while it answered')
         if ended_by not in ('stop', 'length'):
             raise EngineError(f'TensorRT-LLM ended the answer: {ended_by or "without a reason"}')
-        is_cut_off = ended_by == 'length'
-        yield from reader.finish(truncated=is_cut_off)
-        yield UsageDelta(len(tokens), 0, written)
-        if is_cut_off:
-            kind = ContextFull if written < request.max_tokens else OutputError
-            raise kind(f'the answer was cut off after {written} tokens')
+        yield from reader.finish(UsageDelta(len(tokens), 0, written), ended_by == 'length')
 
 
 def _sampling(loaded: _Loaded, request: ChatRequest, grammar: str, max_tokens: int) -> Any:

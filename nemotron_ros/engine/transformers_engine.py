@@ -17,13 +17,10 @@ from nemotron_ros.engine.local_prompt import LocalPrompt, load_prompt
 from nemotron_ros.engine.optional_packages import import_packages
 from nemotron_ros.engine.protocol import (
     ChatRequest,
-    ContextFull,
     Delta,
     EngineError,
     ModelInfo,
-    OutputError,
     Progress,
-    PromptTooLong,
     UsageDelta,
 )
 from nemotron_ros.engine.token_guide import GuideMaker
@@ -198,13 +195,8 @@ class TransformersEngine:
     def _answer(
         self, loaded: _Loaded, request: ChatRequest, cancel: CancelToken
     ) -> Generator[Delta, None, None]:
-        tokens = loaded.prompt.tokens(request)
+        tokens = loaded.prompt.fitting(request, loaded.context_tokens)
         room = loaded.context_tokens - len(tokens)
-        if room <= 0:
-            raise PromptTooLong(
-                f'the prompt has {len(tokens)} tokens and the context holds '
-                f'{loaded.context_tokens}; use fewer tools or examples, or a larger context_tokens'
-            )
         turn = _Turn(loaded, request)
         reader = TokenReader(loaded.prompt, request)
         for piece in turn.unread(tokens):
@@ -219,11 +211,8 @@ class TransformersEngine:
                 yield from reader.feed(token)
         if self._ends(loaded, cancel):
             return
-        yield from reader.finish(truncated=not turn.ended)
-        yield UsageDelta(len(tokens), turn.cached, turn.written)
-        if not turn.ended:
-            kind = ContextFull if turn.written < request.max_tokens else OutputError
-            raise kind(f'the answer was cut off after {turn.written} tokens')
+        usage = UsageDelta(len(tokens), turn.cached, turn.written)
+        yield from reader.finish(usage, not turn.ended)
 
     def _ends(self, loaded: _Loaded, cancel: CancelToken) -> bool:
         if self._loaded is not loaded:
