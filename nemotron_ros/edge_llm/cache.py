@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
+
+from nemotron_ros.engine.cache_folder import cache_folder
 
 
 def engines_folder() -> Path:
@@ -11,8 +12,4 @@ def engines_folder() -> Path:
 
     ``NEMOTRON_ENGINES`` names it; without it, it is in the user's cache folder.
     """
-    named = os.environ.get('NEMOTRON_ENGINES')
-    if named:
-        return Path(named)
-    cache = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
-    return Path(cache, 'nemotron_ros', 'engines')
+    return cache_folder('engines', 'NEMOTRON_ENGINES')

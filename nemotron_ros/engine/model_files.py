@@ -24,6 +24,7 @@ from typing import Any
 import yaml
 
 from nemotron_ros.engine import gguf_file
+from nemotron_ros.engine.cache_folder import cache_folder
 from nemotron_ros.engine.protocol import EngineError, ModelFileError, Progress
 
 REACH_S = 5.0
@@ -96,11 +97,7 @@ def models_folder() -> Path:
 
     ``NEMOTRON_MODELS`` names it; without it, it is in the user's cache folder.
     """
-    named = os.environ.get('NEMOTRON_MODELS')
-    if named:
-        return Path(named)
-    cache = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
-    return Path(cache, 'nemotron_ros', 'models')
+    return cache_folder('models', 'NEMOTRON_MODELS')
 
 
 def find(model: str, catalogue: Catalogue) -> Path:

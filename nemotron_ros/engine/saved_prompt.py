@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
+from nemotron_ros.engine.cache_folder import cache_folder
+
 KEPT = 4
 """Files kept in the folder; the ones unused for longest go first."""
 SUFFIX = '.prompt'
@@ -23,8 +25,7 @@ def prompts_folder(otherwise: Path) -> Path:
 
     :param otherwise: a folder for a user who has none that can be written.
     """
-    cache = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
-    folder = Path(cache, 'nemotron_ros', 'prompts')
+    folder = cache_folder('prompts')
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
