@@ -6,6 +6,7 @@ else runs, has the say about all of it.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -58,6 +59,7 @@ def engine_settings(
     :raise EngineError: if the profile, the model or the server is not there, or if the model
         does not fit into the free memory.
     """
+    look = functools.cache(look)  # it starts programs of the system
     given = EngineSettings(
         wanted.engine,
         wanted.model,

@@ -93,6 +93,18 @@ def test_auto_is_the_profile_of_this_board(monkeypatch: pytest.MonkeyPatch) -> N
         settings(Wanted('auto'), THOR)
 
 
+def test_the_board_is_looked_at_once(gguf: Path) -> None:
+    looks: list[Board] = []
+
+    def look() -> Board:
+        looks.append(LARGE)
+        return LARGE
+
+    wanted = Wanted('auto', model=str(gguf))
+    assert engine_settings(wanted, PROFILES, look, {}, CACHE).engine == 'llama_cpp'
+    assert looks == [LARGE]
+
+
 @pytest.mark.parametrize('device', ['thor', '', 'jetson'])
 def test_an_unknown_profile_is_told_with_those_that_there_are(device: str) -> None:
     with pytest.raises(EngineError, match=r'device: expected one of cpu, .*jetson_thor'):
