@@ -12,14 +12,16 @@ from jsonschema import Draft202012Validator
 from nemotron_ros.chat.messages import Example, ToolCall, ToolSpec
 from nemotron_ros.tools import bounds, read_entries, rule_entries, units
 from nemotron_ros.tools.conditions import Condition
-from nemotron_ros.tools.entries import TOOL_NAME
-from nemotron_ros.tools.entries import Fault as _Fault
-from nemotron_ros.tools.entries import mapping as _mapping
-from nemotron_ros.tools.entries import number as _number
-from nemotron_ros.tools.entries import ros_name as _ros_name
-from nemotron_ros.tools.entries import ros_type as _ros_type
-from nemotron_ros.tools.entries import sequence as _list
-from nemotron_ros.tools.entries import text as _text
+from nemotron_ros.tools.entries import (
+    TOOL_NAME,
+    Fault,
+    mapping,
+    number,
+    ros_name,
+    ros_type,
+    sequence,
+    text,
+)
 from nemotron_ros.tools.estop import EStop
 from nemotron_ros.tools.limits import MotionLimits
 from nemotron_ros.tools.model import (
@@ -92,13 +94,13 @@ class _Reader:
         """Return the file's contents; None, with problems noted, if it has none."""
         try:
             own = ('robot', 'include', 'tables', 'tools', 'examples', 'stop_words')
-            top = _mapping(data, (), (*own, *rule_entries.KEYS))
-            robot = _text(top, 'robot', ())
+            top = mapping(data, (), (*own, *rule_entries.KEYS))
+            robot = text(top, 'robot', ())
             self._tables = _table(top.get('tables', {}), ('tables',))
-            entries = _mapping(top.get('tools', {}), ('tools',))
+            entries = mapping(top.get('tools', {}), ('tools',))
             if not entries:
-                raise _Fault(('tools',), 'expected at least one tool')
-        except _Fault as fault:
+                raise Fault(('tools',), 'expected at least one tool')
+        except Fault as fault:
             self._note(fault)
             return None
         self._conditions = self._try(
@@ -131,11 +133,11 @@ class _Reader:
     def _try(self, read: Callable[[], Any]) -> Any:
         try:
             return read()
-        except _Fault as fault:
+        except Fault as fault:
             self._note(fault)
             return None
 
-    def _note(self, fault: _Fault) -> None:
+    def _note(self, fault: Fault) -> None:
         self.problems.append(self._told(fault.at, str(fault)))
 
     def _told(self, at: At, what: str) -> str:
@@ -150,24 +152,24 @@ class _Reader:
     def _tool(self, name: str, entry: Any) -> Tool:
         at: At = ('tools', name)
         if not TOOL_NAME.match(name):
-            raise _Fault(at, 'expected a name of a-z, 0-9 and _, beginning with a letter')
+            raise Fault(at, 'expected a name of a-z, 0-9 and _, beginning with a letter')
         keys = ('description', 'enabled', 'parameters', 'examples', 'guard', *KINDS)
-        entry = _mapping(entry, at, keys)
+        entry = mapping(entry, at, keys)
         enabled = entry.get('enabled', True)
         if not isinstance(enabled, bool):
-            raise _Fault((*at, 'enabled'), f'expected true or false, got {enabled!r}')
+            raise Fault((*at, 'enabled'), f'expected true or false, got {enabled!r}')
         if not enabled:
             self._disabled.add(name)
         kinds = [kind for kind in KINDS if kind in entry]
         if len(kinds) != 1:
-            raise _Fault(at, f'expected exactly one of {", ".join(KINDS)}, got {len(kinds)}')
+            raise Fault(at, f'expected exactly one of {", ".join(KINDS)}, got {len(kinds)}')
         kind = kinds[0]
         parameters = self._parameters(entry.get('parameters', {}), (*at, 'parameters'))
         if kind != 'read' and enabled:
             for parameter, schema in parameters['properties'].items():
                 here = (*at, 'parameters', parameter)
                 for where, problem in bounds.missing(schema, here):
-                    self._note(_Fault(where, problem))
+                    self._note(Fault(where, problem))
                 for doubt in units.doubts(parameter, schema):
                     self._warnings.append(self._told(here, doubt))
         names = [*parameters['properties'], *self._tables]
@@ -176,10 +178,10 @@ class _Reader:
         moves = isinstance(binding, Publish) and binding.send.type in bounds.MOTION_TYPES
         if isinstance(binding, Publish) and moves and enabled:
             if binding.then is None:
-                raise _Fault((*at, kind), 'moves the robot and needs then: a message that ends it')
+                raise Fault((*at, kind), 'moves the robot and needs then: a message that ends it')
             if rules.exclusive is None:
-                raise _Fault(at, 'moves the robot and needs guard: {exclusive: motion}')
-        spec = ToolSpec(name, _text(entry, 'description', at), parameters)
+                raise Fault(at, 'moves the robot and needs guard: {exclusive: motion}')
+        spec = ToolSpec(name, text(entry, 'description', at), parameters)
         self._validators[name] = Validator(spec)
         examples = self._tool_examples(name, entry.get('examples', []), (*at, 'examples'))
         spec = ToolSpec(name, spec.description, parameters, examples)
@@ -187,13 +189,13 @@ class _Reader:
 
     def _parameters(self, data: Any, at: At) -> dict[str, Any]:
         properties = {}
-        for name, schema in _mapping(data, at).items():
+        for name, schema in mapping(data, at).items():
             here = (*at, name)
             if not TOOL_NAME.match(name):
-                raise _Fault(here, 'expected a name of a-z, 0-9 and _, beginning with a letter')
+                raise Fault(here, 'expected a name of a-z, 0-9 and _, beginning with a letter')
             if name in TAKEN or name in self._tables:
-                raise _Fault(here, 'this name is taken by a table or a function')
-            properties[name] = self._schema(_mapping(schema, here), here)
+                raise Fault(here, 'this name is taken by a table or a function')
+            properties[name] = self._schema(mapping(schema, here), here)
         return {
             'type': 'object',
             'properties': properties,
@@ -206,22 +208,22 @@ class _Reader:
         if isinstance(schema.get('enum'), str):
             schema['enum'] = self._names_of_table(schema['enum'], (*at, 'enum'))
         if schema.get('enum') == []:
-            raise _Fault((*at, 'enum'), 'expected at least one value')
+            raise Fault((*at, 'enum'), 'expected at least one value')
         if 'type' not in schema and isinstance(schema.get('enum'), list):
             kinds = {_json_type(value) for value in schema['enum']}
             if len(kinds) == 1:
                 schema['type'] = kinds.pop()
         for keyword_at, problem in bounds.unknown_keywords(schema, at):
-            raise _Fault(keyword_at, problem)
+            raise Fault(keyword_at, problem)
         try:
             Draft202012Validator.check_schema(schema)
         except Exception as error:
             reason = getattr(error, 'message', str(error))
-            raise _Fault(at, f'is no JSON Schema: {reason}') from error
+            raise Fault(at, f'is no JSON Schema: {reason}') from error
         if 'default' in schema:
             wrong = list(Draft202012Validator(schema).iter_errors(schema['default']))
             if wrong:
-                raise _Fault((*at, 'default'), f'breaks its own schema: {wrong[0].message}')
+                raise Fault((*at, 'default'), f'breaks its own schema: {wrong[0].message}')
         return schema
 
     def _names_of_table(self, source: str, at: At) -> list[object]:
@@ -229,9 +231,9 @@ class _Reader:
         try:
             table = evaluate(value, self._tables)
         except TemplateError as error:
-            raise _Fault(at, str(error)) from error
+            raise Fault(at, str(error)) from error
         if not isinstance(table, (Mapping, list)) or not table:
-            raise _Fault(at, 'expected a list, or a table with at least one entry')
+            raise Fault(at, 'expected a list, or a table with at least one entry')
         return list(table)
 
     # Bindings
@@ -248,17 +250,17 @@ class _Reader:
 
     def _publish(self, data: Any, at: At, names: Iterable[str]) -> Publish:
         keys = ('name', 'type', 'message', 'rate_hz', 'for_s', 'until', 'then')
-        data = _mapping(data, at, keys)
+        data = mapping(data, at, keys)
         send = Send(
-            _ros_name(data, 'name', at),
-            _ros_type(data, 'msg', at),
+            ros_name(data, 'name', at),
+            ros_type(data, 'msg', at),
             self._template(data.get('message', {}), (*at, 'message'), names),
         )
-        rate_hz = _number(data, 'rate_hz', at, 0.1, 1000.0)
+        rate_hz = number(data, 'rate_hz', at, 0.1, 1000.0)
         if 'for_s' in data and 'until' in data:
-            raise _Fault(at, 'expected for_s or until, not both')
+            raise Fault(at, 'expected for_s or until, not both')
         if rate_hz is not None and 'for_s' not in data and 'until' not in data:
-            raise _Fault((*at, 'rate_hz'), 'needs for_s or until: how long to publish')
+            raise Fault((*at, 'rate_hz'), 'needs for_s or until: how long to publish')
         return Publish(
             send,
             rate_hz,
@@ -268,58 +270,58 @@ class _Reader:
         )
 
     def _until(self, data: Any, at: At, names: Iterable[str]) -> Until:
-        data = _mapping(data, at, ('topic', 'type', 'when', 'within_s'))
+        data = mapping(data, at, ('topic', 'type', 'when', 'within_s'))
         for key in ('when', 'within_s'):
             if key not in data:
-                raise _Fault(at, f'{key} is missing')
+                raise Fault(at, f'{key} is missing')
         return Until(
-            _ros_name(data, 'topic', at),
-            _ros_type(data, 'msg', at),
+            ros_name(data, 'topic', at),
+            ros_type(data, 'msg', at),
             self._template(data['when'], (*at, 'when'), [*names, 'now', 'start']),
             self._template(data['within_s'], (*at, 'within_s'), names),
         )
 
     def _closing(self, data: Any, at: At, names: Iterable[str], send: Send | None) -> Send:
         """Read the message that ends what a tool began; on ``send``'s topic unless it says."""
-        data = _mapping(data, at, ('topic', 'type', 'message'))
+        data = mapping(data, at, ('topic', 'type', 'message'))
         message = self._template(data.get('message', {}), (*at, 'message'), names)
         if send is not None and 'topic' not in data:
             return Send(send.topic, send.type, message)
-        return Send(_ros_name(data, 'topic', at), _ros_type(data, 'msg', at), message)
+        return Send(ros_name(data, 'topic', at), ros_type(data, 'msg', at), message)
 
     def _read(self, data: Any, at: At, names: Iterable[str]) -> Binding:
         return read_entries.reading(data, at, self._template, names)
 
     def _plugin(self, data: Any, at: At, names: Iterable[str]) -> UsePlugin:
-        data = _mapping(data, at, ('use', 'timeout_s', 'then'))
-        timeout_s = _number(data, 'timeout_s', at, 0.01, 86400.0)
+        data = mapping(data, at, ('use', 'timeout_s', 'then'))
+        timeout_s = number(data, 'timeout_s', at, 0.01, 86400.0)
         if timeout_s is None:
-            raise _Fault(at, 'timeout_s is missing: how long the function may take, seconds')
+            raise Fault(at, 'timeout_s is missing: how long the function may take, seconds')
         return UsePlugin(
-            _text(data, 'use', at),
+            text(data, 'use', at),
             timeout_s,
             self._closing(data['then'], (*at, 'then'), names, None) if 'then' in data else None,
         )
 
     def _service(self, data: Any, at: At, names: Iterable[str]) -> CallService:
-        data = _mapping(data, at, ('name', 'type', 'request', 'value', 'timeout_s', 'then'))
+        data = mapping(data, at, ('name', 'type', 'request', 'value', 'timeout_s', 'then'))
         return CallService(
-            _ros_name(data, 'name', at),
-            _ros_type(data, 'srv', at),
+            ros_name(data, 'name', at),
+            ros_type(data, 'srv', at),
             self._template(data.get('request', {}), (*at, 'request'), names),
-            _number(data, 'timeout_s', at, 0.01, 3600.0) or 10.0,
+            number(data, 'timeout_s', at, 0.01, 3600.0) or 10.0,
             self._template(data['value'], (*at, 'value'), None) if 'value' in data else None,
             self._closing(data['then'], (*at, 'then'), names, None) if 'then' in data else None,
         )
 
     def _action(self, data: Any, at: At, names: Iterable[str]) -> SendGoal:
-        data = _mapping(data, at, ('name', 'type', 'goal', 'value', 'timeout_s'))
-        timeout_s = _number(data, 'timeout_s', at, 0.01, 86400.0)
+        data = mapping(data, at, ('name', 'type', 'goal', 'value', 'timeout_s'))
+        timeout_s = number(data, 'timeout_s', at, 0.01, 86400.0)
         if timeout_s is None:
-            raise _Fault(at, 'timeout_s is missing: how long the goal may take, seconds')
+            raise Fault(at, 'timeout_s is missing: how long the goal may take, seconds')
         return SendGoal(
-            _ros_name(data, 'name', at),
-            _ros_type(data, 'action', at),
+            ros_name(data, 'name', at),
+            ros_type(data, 'action', at),
             self._template(data.get('goal', {}), (*at, 'goal'), names),
             timeout_s,
             self._template(data['value'], (*at, 'value'), None) if 'value' in data else None,
@@ -331,17 +333,17 @@ class _Reader:
         except TemplateError as error:
             path, _, message = str(error).partition(': ')
             where = next((known for known in self._places if _dotted(known) == path), at)
-            raise _Fault(where, message) from error
+            raise Fault(where, message) from error
 
     # Examples
 
     def _tool_examples(self, name: str, data: Any, at: At) -> tuple[Example, ...]:
         examples = []
-        for index, item in enumerate(_list(data, at)):
+        for index, item in enumerate(sequence(data, at)):
             here = (*at, index)
             parts = _parts(item, here, 2)
-            arguments = _mapping(parts[1], (*here, 1))
-            extra = _mapping(parts[2] if len(parts) > 2 else {}, (*here, 2), ('value', 'answer'))
+            arguments = mapping(parts[1], (*here, 1))
+            extra = mapping(parts[2] if len(parts) > 2 else {}, (*here, 2), ('value', 'answer'))
             values = (extra['value'],) if 'value' in extra else ()
             call = self._call(name, arguments, (*here, 1), 1)
             examples.append(Example(parts[0], (call,), str(extra.get('answer', '')), values))
@@ -349,63 +351,63 @@ class _Reader:
 
     def _examples(self, data: Any) -> tuple[Example, ...]:
         examples = []
-        for index, item in enumerate(_list(data, ('examples',))):
+        for index, item in enumerate(sequence(data, ('examples',))):
             here: At = ('examples', index)
             parts = _parts(item, here, 2)
             if isinstance(parts[1], str):
                 examples.append(Example(parts[0], (), parts[1]))
                 continue
             calls = []
-            for number, entry in enumerate(_list(parts[1], (*here, 1))):
-                call_at = (*here, 1, number)
-                pairs = list(_mapping(entry, call_at).items())
+            for index, entry in enumerate(sequence(parts[1], (*here, 1))):
+                call_at = (*here, 1, index)
+                pairs = list(mapping(entry, call_at).items())
                 if len(pairs) != 1:
-                    raise _Fault(call_at, 'expected one {tool: arguments}')
+                    raise Fault(call_at, 'expected one {tool: arguments}')
                 name, arguments = pairs[0]
                 if name not in self._validators:
                     near = get_close_matches(name, self._validators, 1)
                     hint = f'; did you mean {near[0]!r}?' if near else ''
-                    raise _Fault(call_at, f'there is no tool named {name!r}{hint}')
-                arguments = _mapping(arguments, (*call_at, name))
-                calls.append(self._call(name, arguments, (*call_at, name), number + 1))
-            extra = _mapping(parts[2] if len(parts) > 2 else {}, (*here, 2), ('answer', 'values'))
-            values = tuple(_list(extra.get('values', []), (*here, 2, 'values')))
+                    raise Fault(call_at, f'there is no tool named {name!r}{hint}')
+                arguments = mapping(arguments, (*call_at, name))
+                calls.append(self._call(name, arguments, (*call_at, name), index + 1))
+            extra = mapping(parts[2] if len(parts) > 2 else {}, (*here, 2), ('answer', 'values'))
+            values = tuple(sequence(extra.get('values', []), (*here, 2, 'values')))
             if values and len(values) != len(calls):
-                raise _Fault((*here, 2, 'values'), f'expected {len(calls)} values')
+                raise Fault((*here, 2, 'values'), f'expected {len(calls)} values')
             if self._disabled.isdisjoint(call.name for call in calls):
                 answer = str(extra.get('answer', ''))
                 examples.append(Example(parts[0], tuple(calls), answer, values))
         return tuple(examples)
 
-    def _call(self, name: str, arguments: Mapping[str, Any], at: At, number: int) -> ToolCall:
+    def _call(self, name: str, arguments: Mapping[str, Any], at: At, count: int) -> ToolCall:
         faults = self._validators[name].check(arguments)
         if faults:
-            raise _Fault(at, f'the example breaks the schema of {name}: {"; ".join(faults)}')
-        return ToolCall(f'call_{number}', name, arguments)
+            raise Fault(at, f'the example breaks the schema of {name}: {"; ".join(faults)}')
+        return ToolCall(f'call_{count}', name, arguments)
 
 
 def _words(data: Any) -> tuple[str, ...]:
-    words = _list(data, ('stop_words',))
+    words = sequence(data, ('stop_words',))
     for index, word in enumerate(words):
         if not isinstance(word, str) or not word.strip():
-            raise _Fault(('stop_words', index), f'expected a word or words, got {word!r}')
+            raise Fault(('stop_words', index), f'expected a word or words, got {word!r}')
     return tuple(words)
 
 
 def _table(data: Any, at: At) -> dict[str, object]:
-    tables = _mapping(data, at)
+    tables = mapping(data, at)
     for name, table in tables.items():
         if not TOOL_NAME.match(name) or name in TAKEN:
-            raise _Fault((*at, name), 'expected a name of a-z, 0-9 and _, not that of a function')
+            raise Fault((*at, name), 'expected a name of a-z, 0-9 and _, not that of a function')
         if not isinstance(table, (Mapping, list)):
-            raise _Fault((*at, name), f'expected a table or a list, got {table!r}')
+            raise Fault((*at, name), f'expected a table or a list, got {table!r}')
     return dict(tables)
 
 
 def _parts(item: Any, at: At, least: int) -> list[Any]:
-    parts = _list(item, at)
+    parts = sequence(item, at)
     if not least <= len(parts) <= least + 1 or not isinstance(parts[0], str):
-        raise _Fault(at, 'expected [what a person says, what it means]')
+        raise Fault(at, 'expected [what a person says, what it means]')
     return parts
 
 
@@ -424,7 +426,7 @@ def _json_type(value: object) -> str:
 
 
 def _dotted(at: At) -> str:
-    text = ''
+    path = ''
     for part in at:
-        text += f'[{part}]' if isinstance(part, int) else f'.{part}' if text else str(part)
-    return text or 'file'
+        path += f'[{part}]' if isinstance(part, int) else f'.{part}' if path else str(part)
+    return path or 'file'
