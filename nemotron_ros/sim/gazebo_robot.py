@@ -40,14 +40,12 @@ from nemotron_ros.sim.gazebo_world import FINGER_TRAVEL_M
 from nemotron_ros.sim.node import HeadlessRobot
 from nemotron_ros.sim.robot import (
     BEAMS,
-    MAX_SPEED_MPS,
-    MAX_TURN_RADPS,
     PATH_STEP_M,
     REACH_M,
     TRACK_M,
-    WATCHDOG_S,
     WHEEL_RADIUS_M,
 )
+from nemotron_ros.sim.velocity import WatchedVelocity
 from nemotron_ros.sim.world import GRIPPER_M, Pose, World, flat
 from nemotron_ros.spinning import serve
 
@@ -79,8 +77,7 @@ class GazeboBody:
         self._path: deque[tuple[float, float]] = deque(maxlen=50_000)
         self._ranges: npt.NDArray[np.float32] = BLIND
         self._seen_at_s = -math.inf
-        self._wanted = (0.0, 0.0)
-        self._commanded_at_s = -math.inf
+        self._asked = WatchedVelocity()
         self._to_hold = ''
         self._asked_at_s = -math.inf
         self._states = {thing.name: '' for thing in self.world.things}
@@ -124,18 +121,12 @@ class GazeboBody:
 
     def command(self, v: float, w: float) -> None:
         """Ask for a speed, m/s, and a turning rate, rad/s; both are limited."""
-        self._wanted = (
-            max(-MAX_SPEED_MPS, min(MAX_SPEED_MPS, v)),
-            max(-MAX_TURN_RADPS, min(MAX_TURN_RADPS, w)),
-        )
-        self._commanded_at_s = self.time_s
+        self._asked.ask(v, w, self.time_s)
 
     def step(self) -> None:
         """Send the velocity, and ask once more for what the gripper should do."""
-        if self.time_s - self._commanded_at_s > WATCHDOG_S:
-            self._wanted = (0.0, 0.0)
         twist = Twist()
-        twist.linear.x, twist.angular.z = self._wanted
+        twist.linear.x, twist.angular.z = self._asked.at(self.time_s)
         self._velocity.publish(twist)
         if self.is_there and self.time_s - self._asked_at_s >= AGAIN_S:
             self._asked_at_s = self.time_s

@@ -18,13 +18,12 @@ from nemotron_ros.sim.robot import (
     ACCELERATION_MPS2,
     BEAMS,
     MAX_RANGE_M,
-    MAX_SPEED_MPS,
-    MAX_TURN_RADPS,
     SCAN_HEIGHT_M,
     TRACK_M,
     TURN_ACCELERATION_RADPS2,
     WHEEL_RADIUS_M,
 )
+from nemotron_ros.sim.velocity import MAX_SPEED_MPS, MAX_TURN_RADPS
 from nemotron_ros.sim.world import GRIPPER_M, ROBOT_RADIUS_M, Box, Thing, World, flat
 
 WORLD, ROBOT = 'flat', 'robot'

@@ -9,17 +9,14 @@ import mujoco
 import numpy as np
 import numpy.typing as npt
 
+from nemotron_ros.sim.velocity import WatchedVelocity
 from nemotron_ros.sim.world import GRIPPER_M, Pose, World, flat, mjcf
 
-MAX_SPEED_MPS = 0.5
-MAX_TURN_RADPS = 1.5
 ACCELERATION_MPS2 = 1.5
 TURN_ACCELERATION_RADPS2 = 6.0
 REACH_M = 0.45
 """The gripper closes on a thing no further than this from where it holds."""
 CARRY_HEIGHT_M = 0.42
-WATCHDOG_S = 0.5
-"""Without a new velocity for so long, simulated, the base stops by itself."""
 APART_S = 0.5
 """One that scrapes along a wall loses it for moments; a touch after so long is a new one."""
 BEAMS = 180
@@ -51,9 +48,8 @@ class Robot:
         """Put everything back to the start."""
         mujoco.mj_resetData(self._model, self._data)
         self._data.qpos[2] = self.world.start.yaw
-        self._wanted = (0.0, 0.0)
+        self._velocity = WatchedVelocity()
         self._command = (0.0, 0.0)
-        self._commanded_at_s = 0.0
         self._touched_at_s = -math.inf
         self.battery = self._start_battery
         self.holding = ''
@@ -91,19 +87,14 @@ class Robot:
 
     def command(self, v: float, w: float) -> None:
         """Ask for a speed, m/s, and a turning rate, rad/s; both are limited."""
-        self._wanted = (
-            max(-MAX_SPEED_MPS, min(MAX_SPEED_MPS, v)),
-            max(-MAX_TURN_RADPS, min(MAX_TURN_RADPS, w)),
-        )
-        self._commanded_at_s = self.time_s
+        self._velocity.ask(v, w, self.time_s)
 
     def step(self) -> None:
         """Let one time step pass."""
-        if self.time_s - self._commanded_at_s > WATCHDOG_S:
-            self._wanted = (0.0, 0.0)
+        wanted_v, wanted_w = self._velocity.at(self.time_s)
         dt = self.step_s
-        v = _ramp(self._command[0], self._wanted[0], ACCELERATION_MPS2 * dt)
-        w = _ramp(self._command[1], self._wanted[1], TURN_ACCELERATION_RADPS2 * dt)
+        v = _ramp(self._command[0], wanted_v, ACCELERATION_MPS2 * dt)
+        w = _ramp(self._command[1], wanted_w, TURN_ACCELERATION_RADPS2 * dt)
         self._command = (v, w)
         before = self.pose
         self._data.ctrl[:] = (v * math.cos(before.yaw), v * math.sin(before.yaw), w)

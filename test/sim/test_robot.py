@@ -14,15 +14,13 @@ from flat_robot import gripper, height_m, move, pass_time, robot_at
 from nemotron_ros.sim.robot import (
     BEAMS,
     MAX_RANGE_M,
-    MAX_SPEED_MPS,
-    MAX_TURN_RADPS,
     REACH_M,
     SCAN_HEIGHT_M,
     TRACK_M,
-    WATCHDOG_S,
     WHEEL_RADIUS_M,
     Robot,
 )
+from nemotron_ros.sim.velocity import MAX_SPEED_MPS, MAX_TURN_RADPS, WATCHDOG_S
 from nemotron_ros.sim.world import GRIPPER_M, ROBOT_RADIUS_M, Pose, flat
 
 LIVING_ROOM = (-1.4, -1.3)

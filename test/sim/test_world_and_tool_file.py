@@ -10,8 +10,8 @@ import pytest
 from flat_robot import robot_at
 
 from nemotron_ros.bringup import config_path
-from nemotron_ros.sim.robot import MAX_SPEED_MPS, MAX_TURN_RADPS
 from nemotron_ros.sim.route import is_free
+from nemotron_ros.sim.velocity import MAX_SPEED_MPS, MAX_TURN_RADPS
 from nemotron_ros.sim.world import flat
 from nemotron_ros.tools.templates import evaluate
 from nemotron_ros.tools.tool_file import load
