@@ -26,6 +26,14 @@ class Place:
         return f'{self.path}:{self.line}'
 
 
+def dotted(at: At) -> str:
+    """Return where something stands, as people write it: ``tools.drive.examples[0]``."""
+    path = ''
+    for part in at:
+        path += f'[{part}]' if isinstance(part, int) else f'.{part}' if path else str(part)
+    return path or 'file'
+
+
 @dataclass
 class Gathered:
     """What a file and its parts say together.

@@ -35,7 +35,7 @@ from nemotron_ros.tools.model import (
     Until,
     UsePlugin,
 )
-from nemotron_ros.tools.parts import At, Place, gather
+from nemotron_ros.tools.parts import At, Place, dotted, gather
 from nemotron_ros.tools.stop import DEFAULT_STOP_WORDS
 from nemotron_ros.tools.templates import (
     FUNCTIONS,
@@ -127,7 +127,7 @@ class _Reader:
             estop or EStop(),
             disabled={name: tool for name, tool in tools.items() if name in self._disabled},
             warnings=tuple(self._warnings),
-            places={_dotted(at): place for at, place in self._places.items()},
+            places={dotted(at): place for at, place in self._places.items()},
         )
 
     def _try(self, read: Callable[[], Any]) -> Any:
@@ -145,7 +145,7 @@ class _Reader:
         while known and known not in self._places:
             known = known[:-1]
         place = self._places.get(known, Place(self._path, 1))
-        return f'{place}: {_dotted(at)}: {what}'
+        return f'{place}: {dotted(at)}: {what}'
 
     # Tools
 
@@ -329,10 +329,10 @@ class _Reader:
 
     def _template(self, raw: Any, at: At, names: Iterable[str] | None) -> Value:
         try:
-            return compile_value(raw, _dotted(at), names)
+            return compile_value(raw, dotted(at), names)
         except TemplateError as error:
             path, _, message = str(error).partition(': ')
-            where = next((known for known in self._places if _dotted(known) == path), at)
+            where = next((known for known in self._places if dotted(known) == path), at)
             raise Fault(where, message) from error
 
     # Examples
@@ -423,10 +423,3 @@ def _json_type(value: object) -> str:
     if value is None:
         return 'null'
     return 'array' if isinstance(value, list) else 'object'
-
-
-def _dotted(at: At) -> str:
-    path = ''
-    for part in at:
-        path += f'[{part}]' if isinstance(part, int) else f'.{part}' if path else str(part)
-    return path or 'file'

@@ -35,6 +35,7 @@ ALLOWED = {
     'diagnostics': {'engine', 'metrics'},
     'monitor': {'diagnostics', 'engine', 'events', 'metrics', 'tools', 'trace'},
     'sim': {'spinning'},
+    'evaluation': {'agent', 'chat', 'engine', 'events', 'tools'},
     'demo': {'bridge', 'bringup', 'chat', 'client', 'sim', 'tools'},
     'node': {
         'agent', 'bridge', 'bringup', 'chat', 'deployment', 'device', 'edge_llm', 'engine',
@@ -52,6 +53,7 @@ WITHOUT_ROS = {
     'device',
     'edge_llm',
     'engine',
+    'evaluation',
     'events',
     'service_manager',
     'tools',
