@@ -158,7 +158,7 @@ class NemotronNode(LifecycleNode):
             guard = Guard(
                 self._tools,
                 unmet=ConditionChecker(self._executor_for_tools.clients, self._tools),
-                confirmations=self._confirmations,
+                ask=self._confirmations.ask,
                 latches=self._latches,
             )
             self._dispatcher = Dispatcher(self._tools, guard, self._executor_for_tools)
@@ -427,7 +427,7 @@ class NemotronNode(LifecycleNode):
     def _run_tool(self, request: CallTool.Request) -> ToolResult:
         dispatcher, tools = self._dispatcher, self._tools
         if not self._active or dispatcher is None or tools is None:
-            return ToolResult(Status.DENIED, error=INACTIVE)
+            return ToolResult(Status.DENIED, error=INACTIVE, rule='inactive')
         return self._direct.run(request, dispatcher, frozenset(tools.tools))
 
     def _cancel_call(

@@ -52,21 +52,24 @@ class TurnCalls:
         """
         for call in calls[:repeated]:
             _announce(story, (call,))
-            result = ToolResult(Status.NOT_RUN, error='this was done in the turn before')
+            why = 'this was done in the turn before'
+            result = ToolResult(Status.NOT_RUN, error=why, rule='repeated')
             yield _told(story, call, result)
-        why_not = ''
+        not_run: ToolResult | None = None
         for step in self._steps(calls[repeated:]):
             _announce(story, step)
-            if why_not:
-                results = [ToolResult(Status.NOT_RUN, error=why_not) for _ in step]
+            if not_run is not None:
+                results = [not_run] * len(step)
             else:
                 results = self._run_step(story, step, allowed, cancel)
             for call, result in zip(step, results, strict=True):
                 yield _told(story, call, result)
                 if result.status not in (Status.SUCCEEDED, Status.NOT_RUN):
-                    why_not = f'not run: {call.name} before it did not succeed'
+                    why = f'not run: {call.name} before it did not succeed'
+                    not_run = ToolResult(Status.NOT_RUN, error=why, rule='after_failure')
             if story.question:
-                why_not = 'not run: the person was asked first'
+                why = 'not run: the person was asked first'
+                not_run = ToolResult(Status.NOT_RUN, error=why, rule='after_question')
 
     def _steps(self, calls: Calls) -> Iterator[Calls]:
         """Yield the calls that run at once: several only where none of them acts."""
@@ -115,7 +118,7 @@ class TurnCalls:
 
 def _ask(story: Story, call: ToolCall, faults: list[str]) -> ToolResult:
     if faults:
-        return ToolResult(Status.INVALID, None, '; '.join(faults))
+        return ToolResult(Status.INVALID, error='; '.join(faults), rule='schema')
     story.question = str(call.arguments['question'])
     # As words of the answer too: who shows these to a person need not know of questions.
     story.tell(Phase.ASKING, text=story.question, detail={'question': story.question})

@@ -45,6 +45,7 @@ def result_message(result: ToolResult) -> ToolResultMsg:
         start_time=time_message(result.start_time_s),
         duration_s=float(result.duration_s),
         confirmed_by=result.confirmed_by,
+        rule=result.rule,
     )
 
 

@@ -43,11 +43,11 @@ class DirectCalls:
         try:
             call, token = _read(request)
         except ValueError as error:
-            return ToolResult(Status.INVALID, error=str(error))
+            return ToolResult(Status.INVALID, error=str(error), rule='request')
         with self._lock:
             if call.id in self._running:
                 why = f'id: a call {call.id!r:.80} is running; give each call an id of its own'
-                return ToolResult(Status.INVALID, error=why)
+                return ToolResult(Status.INVALID, error=why, rule='request')
             self._running[call.id] = token
             cancelled = self._early.pop(call.id, None) is not None
         story = _Story(call, self._emit)

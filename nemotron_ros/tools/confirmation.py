@@ -32,6 +32,12 @@ class Answer:
     who: str
 
 
+Ask = Callable[
+    [str, str, Mapping[str, Any], float, CancelToken, Callable[[Question], None]], Answer | None
+]
+"""Asks an operator as :meth:`Confirmations.ask` does, with the same arguments."""
+
+
 class Confirmations:
     """The open questions. Safe from any thread.
 

@@ -133,13 +133,12 @@ class Dispatcher:
         tool = self._file.tools.get(call.name)
         if tool is None:
             known = ', '.join(sorted(self._file.tools))
-            return ToolResult(
-                Status.INVALID, None, f'there is no tool named {call.name!r}; there is {known}'
-            )
+            why = f'there is no tool named {call.name!r}; there is {known}'
+            return ToolResult(Status.INVALID, error=why, rule='unknown')
         validator = self._validators[call.name]
         faults = validator.check(call.arguments)
         if faults:
-            return ToolResult(Status.INVALID, None, '; '.join(faults))
+            return ToolResult(Status.INVALID, error='; '.join(faults), rule='schema')
         arguments = validator.complete(call.arguments)
         if cancel.cause is not None:
             return _ended_before(cancel)
@@ -162,12 +161,14 @@ class Dispatcher:
         except EndedAtGateError:
             return _ended_before(cancel)
         except Denied as denied:
-            return ToolResult(Status.DENIED, None, f'{denied.rule}: {denied}', confirmed_by=who)
+            why = f'{denied.rule}: {denied}'
+            return ToolResult(Status.DENIED, error=why, confirmed_by=who, rule=denied.rule)
 
 
 def _ended_before(cancel: CancelToken) -> ToolResult:
     status = Status.TIMED_OUT if cancel.cause is Cause.DEADLINE else Status.CANCELED
-    return ToolResult(status, None, 'the command had ended before the call began')
+    why = 'the command had ended before the call began'
+    return ToolResult(status, error=why, rule='ended')
 
 
 def _told(question: Question) -> dict[str, object]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from nemotron_ros.cancel import CancelToken
 from nemotron_ros.tools.conditions import Unmet
-from nemotron_ros.tools.confirmation import Confirmations, Question
+from nemotron_ros.tools.confirmation import Ask, Question
 from nemotron_ros.tools.latches import Latches
 from nemotron_ros.tools.model import Rules, Tool, ToolFile
 
@@ -63,7 +63,7 @@ class Guard:
     While a call waits it holds its place, so that another one can't overtake it.
 
     :param unmet: checks preconditions; without it, tools that have some are refused.
-    :param confirmations: asks the operator; without it, tools that need a yes are refused.
+    :param ask: asks the operator; without it, tools that need a yes are refused.
     :param latches: the stops, where they outlive the guard.
     """
 
@@ -72,14 +72,14 @@ class Guard:
         tool_file: ToolFile,
         clock: Callable[[], float] = time.monotonic,
         unmet: Unmet | None = None,
-        confirmations: Confirmations | None = None,
+        ask: Ask | None = None,
         latches: Latches | None = None,
     ) -> None:
         self._tools: Mapping[str, Tool] = dict(tool_file.tools)
         self._conditions = dict(tool_file.conditions)
         self._clock = clock
         self._unmet = unmet
-        self._confirmations = confirmations
+        self._ask = ask
         self._lock = threading.Lock()
         self._latches = latches or Latches()
         self._times: dict[str, deque[float]] = {name: deque() for name in self._tools}
@@ -202,9 +202,9 @@ class Guard:
         """Return who said yes; empty where nobody need be asked."""
         if rules.confirm_within_s is None:
             return ''
-        if self._confirmations is None:
+        if self._ask is None:
             raise Denied('confirmation', f'{request.tool} needs a yes, and nobody can be asked')
-        answer = self._confirmations.ask(
+        answer = self._ask(
             request.tool,
             self._tools[request.tool].spec.description,
             request.arguments,

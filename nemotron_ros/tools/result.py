@@ -25,7 +25,9 @@ class ToolResult:
     """How one call ended. ``value`` is a JSON value; times are in seconds.
 
     ``start_time_s`` is wall-clock time, for people; ``duration_s`` is monotonic.
-    ``confirmed_by`` is the operator who let it run, where one was asked.
+    ``confirmed_by`` is the operator who let it run, where one was asked. ``rule`` names what
+    kept the call from running, as ``nemotron_msgs/msg/ToolResult`` lists them; empty if it was
+    let through.
     """
 
     status: Status
@@ -34,3 +36,4 @@ class ToolResult:
     start_time_s: float = 0.0
     duration_s: float = 0.0
     confirmed_by: str = ''
+    rule: str = ''

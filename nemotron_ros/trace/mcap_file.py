@@ -210,5 +210,6 @@ def _record(message: Any) -> CallRecord:
             start.sec + start.nanosec / 1e9,
             result.duration_s,
             result.confirmed_by,
+            result.rule,
         ),
     )

@@ -130,10 +130,7 @@ def _call_json(record: CallRecord, phase: Phase) -> dict[str, Any]:
     call, result = record.call, record.result
     told: dict[str, Any] = {'id': call.id, 'name': call.name, 'arguments': dict(call.arguments)}
     if phase is Phase.RESULT:
-        verdict = verdict_of(result)
-        told['decision'] = verdict.decision.value
-        if verdict.rule:
-            told['rule'] = verdict.rule
+        told['decision'] = verdict_of(result).decision.value
         told['result'] = {
             key: value
             for key, value in {**asdict(result), 'status': result.status.name}.items()
@@ -155,6 +152,7 @@ def _record(data: Mapping[str, Any]) -> CallRecord:
         _seconds(told, 'start_time_s'),
         _seconds(told, 'duration_s'),
         _get(told, 'confirmed_by', str, ''),
+        _get(told, 'rule', str, ''),
     )
     return CallRecord(call, result)
 

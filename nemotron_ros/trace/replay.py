@@ -20,7 +20,7 @@ from nemotron_ros.chat.formats.nemotron_xml import NemotronXml
 from nemotron_ros.chat.formats.protocol import Format, FormatError, Piece, Text
 from nemotron_ros.chat.messages import ToolCall, ToolSpec
 from nemotron_ros.tools.conditions import Condition
-from nemotron_ros.tools.confirmation import Answer, Confirmations, Question
+from nemotron_ros.tools.confirmation import Answer, Question
 from nemotron_ros.tools.guard import Denied, EndedAtGateError, Guard, Request
 from nemotron_ros.tools.model import ToolFile
 from nemotron_ros.tools.result import ToolResult
@@ -173,11 +173,10 @@ class _Call:
     dry_run: bool
 
 
-class _World(Confirmations):
+class _World:
     """What the record says of the world while one call is at the gate."""
 
     def __init__(self) -> None:
-        super().__init__(lambda questions: None)
         self.call: _Call | None = None
 
     def unmet(self, condition: Condition, cancel: CancelToken) -> str:
@@ -210,7 +209,7 @@ class _Gate:
         self._world = _World()
         self._now_s = 0.0
         self._guard = Guard(
-            tool_file, lambda: self._now_s, unmet=self._world.unmet, confirmations=self._world
+            tool_file, lambda: self._now_s, unmet=self._world.unmet, ask=self._world.ask
         )
         self._tallies: dict[int, Counter[str]] = {}
 
@@ -275,7 +274,7 @@ class _Gate:
         asked = call.told.call
         tool = self._file.tools.get(asked.name)
         if tool is None:
-            return Verdict(Decision.INVALID, 'schema'), f'there is no tool named {asked.name!r}'
+            return Verdict(Decision.INVALID, 'unknown'), f'there is no tool named {asked.name!r}'
         validator = Validator(tool.spec)
         faults = validator.check(asked.arguments)
         if faults:

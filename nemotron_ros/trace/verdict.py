@@ -1,14 +1,11 @@
-"""What the gate decided about a call, and by which rule, read from the call's result."""
+"""What the gate decided about a call, and by which rule."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from enum import Enum
 
 from nemotron_ros.tools.result import Status, ToolResult
-
-_RULE = re.compile(r'([a-z_]+): ')
 
 
 class Decision(Enum):
@@ -23,7 +20,7 @@ class Decision(Enum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """A decision. ``rule`` names what refused: a rule of the guard, or ``schema``."""
+    """A decision. ``rule`` names what refused it, as :class:`ToolResult` has it."""
 
     decision: Decision
     rule: str = ''
@@ -33,17 +30,10 @@ class Verdict:
 
 
 def verdict_of(result: ToolResult) -> Verdict:
-    """Return what the gate decided, by how the call ended.
-
-    The dispatcher begins a refusal with the rule, and tells by its words what never ran.
-    """
-    if result.status is Status.DENIED:
-        found = _RULE.match(result.error)
-        return Verdict(Decision.DENIED, found[1] if found else '')
-    if result.status is Status.INVALID:
-        return Verdict(Decision.INVALID, 'schema')
-    dry = result.status is Status.NOT_RUN and result.error.startswith('dry run: ')
-    before = result.error.startswith('the command had ended before')
-    if not dry and (before or result.status is Status.NOT_RUN):
-        return Verdict(Decision.UNREACHED)
-    return Verdict(Decision.ADMITTED)
+    """Return what the gate decided, by how the call ended."""
+    if not result.rule:
+        return Verdict(Decision.ADMITTED)
+    refusals = {Status.DENIED: Decision.DENIED, Status.INVALID: Decision.INVALID}
+    if result.status in refusals:
+        return Verdict(refusals[result.status], result.rule)
+    return Verdict(Decision.UNREACHED)

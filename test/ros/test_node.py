@@ -237,7 +237,8 @@ def test_deactivate_ends_what_another_node_has_called(robot, eventually):
     assert answer().result.status == ToolResult.STATUS_CANCELED
     eventually(lambda: robot.base.speeds[-1] == 0.0)
     refused = robot.call(CallTool, 'nemotron/call_tool', request).result
-    assert (refused.status, refused.error) == (ToolResult.STATUS_DENIED, 'the node is not active')
+    assert (refused.status, refused.rule) == (ToolResult.STATUS_DENIED, 'inactive')
+    assert refused.error == 'the node is not active'
     assert robot.node.trigger_activate() == SUCCESS
     assert robot.send('please drive a little').status == R.STATUS_SUCCEEDED
 
@@ -259,22 +260,22 @@ def test_list_tools(robot):
 
 
 @pytest.mark.parametrize(
-    ('name', 'arguments', 'timeout_s', 'status'),
+    ('name', 'arguments', 'timeout_s', 'status', 'rule'),
     [
-        ('switch', '{"on": true}', 5.0, ToolResult.STATUS_SUCCEEDED),
-        ('switch', '{"on": 1}', 5.0, ToolResult.STATUS_INVALID),
-        ('switch', '{"on": true, "also": 1}', 5.0, ToolResult.STATUS_INVALID),
-        ('drive', '{"seconds": NaN}', 5.0, ToolResult.STATUS_INVALID),
-        ('drive', '[]', 5.0, ToolResult.STATUS_INVALID),
-        ('drive', '{', 5.0, ToolResult.STATUS_INVALID),
-        ('drive', '{"seconds": 1}', math.nan, ToolResult.STATUS_INVALID),
-        ('fly', '{}', 5.0, ToolResult.STATUS_INVALID),
+        ('switch', '{"on": true}', 5.0, ToolResult.STATUS_SUCCEEDED, ''),
+        ('switch', '{"on": 1}', 5.0, ToolResult.STATUS_INVALID, 'schema'),
+        ('switch', '{"on": true, "also": 1}', 5.0, ToolResult.STATUS_INVALID, 'schema'),
+        ('drive', '{"seconds": NaN}', 5.0, ToolResult.STATUS_INVALID, 'request'),
+        ('drive', '[]', 5.0, ToolResult.STATUS_INVALID, 'request'),
+        ('drive', '{', 5.0, ToolResult.STATUS_INVALID, 'request'),
+        ('drive', '{"seconds": 1}', math.nan, ToolResult.STATUS_INVALID, 'request'),
+        ('fly', '{}', 5.0, ToolResult.STATUS_INVALID, 'unknown'),
     ],
 )
-def test_call_tool_passes_the_same_gate(robot, name, arguments, timeout_s, status):
+def test_call_tool_passes_the_same_gate(robot, name, arguments, timeout_s, status, rule):
     request = CallTool.Request(name=name, arguments=arguments, timeout_s=timeout_s)
     answer = robot.call(CallTool, 'nemotron/call_tool', request)
-    assert answer.result.status == status, answer.result.error
+    assert (answer.result.status, answer.result.rule) == (status, rule), answer.result.error
 
 
 BAD_FILES = {

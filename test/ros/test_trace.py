@@ -34,7 +34,7 @@ ORIGIN = Origin(
     lost=3,
 )
 CALL = ToolCall('call_1', 'drive', {'distance_m': 0.5, 'wörter': ['a', None, True]})
-RESULT = ToolResult(Status.DENIED, {'a': 1}, 'rate: too often', 1.5, 0.25, 'ann')
+RESULT = ToolResult(Status.DENIED, {'a': 1}, 'too: often', 1.5, 0.25, 'ann', 'rate')
 ENTRIES = [
     Entry(1_800_000_000_000_000_001, 5_000_000_007, Event('c', 's', 0, Phase.ACCEPTED)),
     Entry(
@@ -103,7 +103,7 @@ def test_a_reader_that_knows_no_ros_reads_it_by_its_schema(path):
     assert messages[1].text_delta == 'go'
     call = messages[2].call[0]
     assert json.loads(call.arguments) == CALL.arguments
-    assert (call.result.error, call.result.duration_s) == ('rate: too often', 0.25)
+    assert (call.result.rule, call.result.duration_s) == ('rate', 0.25)
 
 
 def test_the_schema_holds_every_type_that_it_is_made_of():

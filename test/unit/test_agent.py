@@ -296,6 +296,7 @@ def test_a_model_that_repeats_itself_once_may_find_its_way() -> None:
     outcome = robot.do()
     assert robot.names() == ['drive']
     assert statuses(outcome) == [('drive', Status.SUCCEEDED), ('drive', Status.NOT_RUN)]
+    assert outcome.calls[1].result.rule == 'repeated'
     assert outcome.status is CommandStatus.SUCCEEDED
     assert 'in the turn before' in robot.told()[-1].content
 
@@ -466,7 +467,7 @@ def test_readings_that_the_guard_counts_run_one_by_one(tmp_path: Path, rule: str
             ).start()
 
     confirmations = Confirmations(yes)
-    guard = Guard(tools, confirmations=confirmations)
+    guard = Guard(tools, ask=confirmations.ask)
     agent = Agent(
         Turns([call('look')] * 3, [DONE]), tools, Dispatcher(tools, guard, Recorder(act))
     )
@@ -579,6 +580,7 @@ def test_a_question_ends_the_command_and_the_next_one_answers() -> None:
     robot = Robot([SAY, WHERE, DRIVE], [DRIVE], [TextDelta('There I am.')], asking=True)
     first = robot.do('go there', session_id='a')
     assert (first.status, first.text) == (CommandStatus.ASKED, 'Where to?')
+    assert first.calls[2].result.rule == 'after_question'
     assert statuses(first) == [
         ('say', Status.SUCCEEDED), ('ask_user', Status.SUCCEEDED), ('drive', Status.NOT_RUN),
     ]  # fmt: skip
@@ -612,6 +614,7 @@ def test_after_a_call_that_failed_nobody_is_asked() -> None:
     robot = Robot([TURN, WHERE], [DONE], act=failing('turn'), asking=True)
     outcome = robot.do()
     assert statuses(outcome) == [('turn', Status.FAILED), ('ask_user', Status.NOT_RUN)]
+    assert outcome.calls[1].result.rule == 'after_failure'
     assert outcome.status is CommandStatus.NOT_DONE
 
 

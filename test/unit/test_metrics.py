@@ -38,8 +38,9 @@ def ended(status: str, error: str = '', command_id: str = 'a') -> Event:
     return event(Phase.DONE, command_id, {'status': status, 'error': error})
 
 
-def called(status: Status, error: str = '') -> Event:
-    record = CallRecord(ToolCall('call_1', 'drive', {}), ToolResult(status, error=error))
+def called(status: Status, rule: str = '') -> Event:
+    result = ToolResult(status, error='too: much', rule=rule)
+    record = CallRecord(ToolCall('call_1', 'drive', {}), result)
     return replace(event(Phase.RESULT), record=record)
 
 
@@ -71,10 +72,10 @@ def test_calls_are_counted_by_their_end_and_by_what_refused_them():
     tally = Tally()
     for one in (
         called(Status.SUCCEEDED),
-        called(Status.DENIED, 'rate: too often'),
-        called(Status.DENIED, 'rate: too often'),
-        called(Status.INVALID, 'seconds: too much'),
-        called(Status.NOT_RUN, 'not run: drive before it did not succeed'),
+        called(Status.DENIED, 'rate'),
+        called(Status.DENIED, 'rate'),
+        called(Status.INVALID, 'schema'),
+        called(Status.NOT_RUN, 'after_failure'),
     ):
         tally.note(one)
     counts = tally.counts()

@@ -52,27 +52,27 @@ def test_the_duration_is_that_of_the_call() -> None:
 
 
 @pytest.mark.parametrize(
-    ('made', 'allowed', 'status', 'error'),
+    ('made', 'allowed', 'status', 'rule', 'error'),
     [
-        (call('fly'), ALL, Status.INVALID, "there is no tool named 'fly'; there is drive, get"),
-        (call('fly'), ALL | {'fly'}, Status.INVALID, 'there is no tool named'),
-        (call('/drive', distance_m=1), ALL, Status.INVALID, "there is no tool named '/drive'"),
-        (call('drive', distance_m=3), ALL, Status.INVALID, 'distance_m: '),
-        (call('drive', distance_m=float('nan')), ALL, Status.INVALID, 'distance_m: expected a'),
-        (call('drive'), ALL, Status.INVALID, ''),
-        (DRIVE, frozenset(), Status.DENIED, 'allowed: drive is not among the tools'),
-        (DRIVE, ALL - {'drive'}, Status.DENIED, 'allowed: '),
-        (ToolCall('1', 'drive', ['distance_m']), ALL, Status.FAILED, ''),  # type: ignore[arg-type]
-        (ToolCall('1', ['drive'], {}), ALL, Status.FAILED, 'TypeError: '),  # type: ignore[arg-type]
+        (call('fly'), ALL, Status.INVALID, 'unknown', "there is no tool named 'fly'; there is dr"),
+        (call('fly'), ALL | {'fly'}, Status.INVALID, 'unknown', 'there is no tool named'),
+        (call('/drive', distance_m=1), ALL, Status.INVALID, 'unknown', 'there is no tool named'),
+        (call('drive', distance_m=3), ALL, Status.INVALID, 'schema', 'distance_m: '),
+        (call('drive', distance_m=float('nan')), ALL, Status.INVALID, 'schema', 'distance_m: ex'),
+        (call('drive'), ALL, Status.INVALID, 'schema', ''),
+        (DRIVE, frozenset(), Status.DENIED, 'allowed', 'allowed: drive is not among the tools'),
+        (DRIVE, ALL - {'drive'}, Status.DENIED, 'allowed', 'allowed: '),
+        (ToolCall('1', 'drive', ['distance_m']), ALL, Status.FAILED, '', ''),  # type: ignore[arg-type]
+        (ToolCall('1', ['drive'], {}), ALL, Status.FAILED, '', 'TypeError: '),  # type: ignore[arg-type]
     ],
 )
 @pytest.mark.parametrize('dry_run', [False, True])
 def test_what_is_wrong_never_reaches_the_robot(
-    made: ToolCall, allowed: frozenset[str], status: Status, error: str, dry_run: bool
+    made: ToolCall, allowed: frozenset[str], status: Status, rule: str, error: str, dry_run: bool
 ) -> None:
     recorder = Recorder()
     result = dispatcher(recorder).run(made, allowed, CancelToken(), dry_run=dry_run)
-    assert (result.status, recorder.calls) == (status, [])
+    assert (result.status, result.rule, recorder.calls) == (status, rule, [])
     assert result.error.startswith(error)
 
 
@@ -88,7 +88,7 @@ def test_a_call_of_a_command_that_has_ended_is_not_begun(cause: Cause, status: S
     recorder, token = Recorder(), CancelToken(LONG_S)
     token.cancel(cause)
     result = dispatcher(recorder).run(DRIVE, ALL, token)
-    assert (result.status, recorder.calls) == (status, [])
+    assert (result.status, result.rule, recorder.calls) == (status, 'ended', [])
 
 
 @pytest.mark.parametrize('error', [RuntimeError('broken'), RecursionError(), Denied('a', 'b')])
@@ -117,7 +117,7 @@ def test_a_dry_run_sends_nothing_and_counts_nothing() -> None:
     say = call('say', text='hi')
     for _ in range(5):
         result = run(say, ALL, CancelToken(), dry_run=True)
-        assert (result.status, recorder.calls) == (Status.NOT_RUN, [])
+        assert (result.status, result.rule, recorder.calls) == (Status.NOT_RUN, '', [])
     results = [run(say, ALL, CancelToken()).status for _ in range(3)]
     assert results == [Status.SUCCEEDED, Status.SUCCEEDED, Status.DENIED]
 

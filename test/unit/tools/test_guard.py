@@ -266,7 +266,7 @@ class Site:
         self.asked: list[Question] = []
         self.meanwhile: Callable[[], object] = lambda: None
         self.confirmations = Confirmations(self._take)
-        self.guard = Guard(self.file, unmet=self._look, confirmations=self.confirmations)
+        self.guard = Guard(self.file, unmet=self._look, ask=self.confirmations.ask)
 
     def _look(self, condition: Condition, cancel: CancelToken) -> str:
         self.checked.append(condition.name)
@@ -339,7 +339,7 @@ def test_conditions_are_asked_after_what_is_known_at_once(site: Site) -> None:
 
 
 def test_conditions_that_nobody_can_check_do_not_hold(site: Site) -> None:
-    site.guard = Guard(site.file, confirmations=site.confirmations)
+    site.guard = Guard(site.file, ask=site.confirmations.ask)
     assert site.ask('climb') == ('requires', 'charged: can not be checked here')
 
 
@@ -367,7 +367,7 @@ def test_no_answer_means_no(site: Site) -> None:
     site.said = None
     tool = site.file.tools['open']
     soon = replace(tool, rules=replace(tool.rules, confirm_within_s=0.02))
-    site.guard = Guard(replace(site.file, tools={'open': soon}), confirmations=site.confirmations)
+    site.guard = Guard(replace(site.file, tools={'open': soon}), ask=site.confirmations.ask)
     assert site.ask('open') == ('confirmation', 'nobody said yes within 0.02 s')
 
 

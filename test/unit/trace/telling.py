@@ -51,7 +51,7 @@ class Told:
             tool_file,
             lambda: self.now_ns / 1e9,
             unmet=lambda condition, cancel: self.unmet,
-            confirmations=Confirmations(lambda questions: None),
+            ask=Confirmations(lambda questions: None).ask,
         )
         self.dispatcher = Dispatcher(tool_file, self.guard, Done())
         self._ids = itertools.count()

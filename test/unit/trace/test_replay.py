@@ -47,7 +47,7 @@ def test_the_same_file_makes_no_difference(told):
          '            message: {linear', 'maximum: 0.4}}\n    topic: {name: cmd_vel, type: '
          'geometry_msgs/msg/Twist, rate_hz: 20,\n            message: {linear',
          'invalid by schema'),
-        ('  drive:', '  drive_on:', 'invalid by schema'),
+        ('  drive:', '  drive_on:', 'invalid by unknown'),
         ('max_per_minute: 3', 'max_per_minute: 3, confirm: true', 'denied by confirmation'),
         ('max_per_minute: 3', 'max_per_command: 1', 'denied by quota'),
         ('max_per_minute: 3', 'max_per_minute: 1', 'denied by rate'),
@@ -211,7 +211,9 @@ def test_a_question_to_the_person_passes_no_guard(told):
     call = told.entries[2].event
     asking = replace(call, phase=Phase.ASKING, record=None, detail={'question': 'Where to?'})
     result = told.entries[3].event.record
-    good = replace(result, result=replace(result.result, status=Status.SUCCEEDED, error=''))
+    good = replace(
+        result, result=replace(result.result, status=Status.SUCCEEDED, error='', rule='')
+    )
     told.entries[3] = replace(told.entries[3], event=replace(told.entries[3].event, record=good))
     told.entries.insert(3, replace(told.entries[2], event=asking))
     report = replay(told.trace, told.file)
@@ -222,7 +224,10 @@ def test_a_refusal_by_the_executor_is_not_judged(told):
     told.command('go', SHORT, status='NOT_DONE')
     entry = told.entries[3]
     result = replace(
-        entry.event.record.result, status=Status.DENIED, error='limits: outside the fence'
+        entry.event.record.result,
+        status=Status.DENIED,
+        error='limits: outside the fence',
+        rule='limits',
     )
     event: Event = replace(entry.event, record=CallRecord(entry.event.record.call, result))
     assert event.phase is Phase.RESULT

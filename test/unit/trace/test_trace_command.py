@@ -42,7 +42,7 @@ def test_show_tells_the_story_and_gives_the_terminal_no_orders(trace, capsys):
     assert '\x1b' not in told
     for piece in ('says: Going on.', 'calls drive {"seconds": 0.5}', 'admitted; succeeded'):
         assert piece in told
-    assert 'invalid by schema' in told
+    assert 'invalid by unknown' in told
     assert 'not_done' in told
 
 
@@ -55,7 +55,7 @@ def test_stats_add_up(trace, capsys):
     assert main(['trace', 'stats', '--json', str(trace), str(trace)]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told['commands'] == {'succeeded': 2, 'not_done': 2}
-    assert told['refused'] == {'invalid by schema': 2}
+    assert told['refused'] == {'invalid by unknown': 2}
     assert told['tools'] == {'drive': {'succeeded': 2}, 'fly': {'invalid': 2}}
     assert told['seconds']['command: whole'] == [0.06, 0.06, 0.06]
     assert main(['trace', 'stats', str(trace)]) == 0
