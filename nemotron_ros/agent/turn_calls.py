@@ -138,5 +138,5 @@ def _told(story: Story, call: ToolCall, result: ToolResult) -> Message:
     story.records.append(record)
     story.tell(Phase.RESULT, record=record)
     status = result.status.name.lower()
-    content = result_content(call.name, status, result.value, result.error)
+    content = result_content(call.name, status, result.value, result.error, result.clamped)
     return Message('tool', content, (), call.id, call.name)

@@ -46,6 +46,7 @@ def result_message(result: ToolResult) -> ToolResultMsg:
         duration_s=float(result.duration_s),
         confirmed_by=result.confirmed_by,
         rule=result.rule,
+        clamped=_json(dict(result.clamped)) if result.clamped else '',
     )
 
 

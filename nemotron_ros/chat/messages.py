@@ -52,10 +52,12 @@ class ToolSpec:
     """A tool as the model sees it.
 
     ``parameters`` is a JSON Schema (2020-12) of type object, fully written out:
-    no references, no templates.
+    no references, no templates. ``holds_ranges`` has the engine's constraint keep numbers
+    within their range; without it they can be written, are refused, and are told.
     """
 
     name: str
     description: str
     parameters: Mapping[str, Any]
     examples: tuple[Example, ...] = field(default=())
+    holds_ranges: bool = False

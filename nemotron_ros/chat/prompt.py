@@ -51,16 +51,26 @@ def opening(tools: Sequence[ToolSpec], examples: Sequence[Example]) -> tuple[Mes
     return tuple(turns)
 
 
-def result_content(name: str, status: str, value: object = None, error: str = '') -> str:
+def result_content(
+    name: str,
+    status: str,
+    value: object = None,
+    error: str = '',
+    clamped: Mapping[str, Any] | None = None,
+) -> str:
     """Write a tool result as the model reads it.
 
     Nemotron's template names neither tool nor call in a result, so the content does.
+
+    :param clamped: the arguments that were out of range, as they ran.
     """
     result: dict[str, object] = {'tool': name, 'status': status}
     if value is not None:
         result['value'] = value
     if error:
         result['error'] = error
+    if clamped:
+        result['clamped_to'] = dict(clamped)
     return json.dumps(result, ensure_ascii=False, default=str)
 
 

@@ -163,7 +163,8 @@ class _Screen:
         result = call.result
         good = result.status == result.STATUS_SUCCEEDED
         mark, style = ('✓', 'green') if good else ('✗', 'red')
-        told = ' '.join(part for part in (result.value, result.error) if part)
+        clamped = f'with {result.clamped}' if result.clamped else ''
+        told = ' '.join(part for part in (clamped, result.value, result.error) if part)
         self._print(
             f'{mark} {call.name} {status_name(result)} in {result.duration_s:.1f} s {told}', style
         )

@@ -12,9 +12,10 @@ from typing import Any, Protocol
 
 from nemotron_ros.cancel import CancelToken, Cause
 from nemotron_ros.chat.messages import ToolCall
+from nemotron_ros.tools.clamp import clamp
 from nemotron_ros.tools.confirmation import Question
 from nemotron_ros.tools.guard import Denied, EndedAtGateError, Guard, Request
-from nemotron_ros.tools.model import Tool, ToolFile
+from nemotron_ros.tools.model import OutOfRange, Tool, ToolFile
 from nemotron_ros.tools.result import Status, ToolResult
 from nemotron_ros.tools.validate import Validator
 
@@ -136,10 +137,14 @@ class Dispatcher:
             why = f'there is no tool named {call.name!r}; there is {known}'
             return ToolResult(Status.INVALID, error=why, rule='unknown')
         validator = self._validators[call.name]
-        faults = validator.check(call.arguments)
+        given: Mapping[str, Any] = call.arguments
+        clamped: Mapping[str, Any] = {}
+        if tool.out_of_range is OutOfRange.CLAMP:
+            given, clamped = clamp(given, tool.spec.parameters['properties'])
+        faults = validator.check(given)
         if faults:
             return ToolResult(Status.INVALID, error='; '.join(faults), rule='schema')
-        arguments = validator.complete(call.arguments)
+        arguments = validator.complete(given)
         if cancel.cause is not None:
             return _ended_before(cancel)
         request = Request(
@@ -155,9 +160,10 @@ class Dispatcher:
         try:
             with self._guard.admit(request) as who:
                 if dry_run:
-                    return ToolResult(Status.NOT_RUN, None, 'dry run: valid and allowed, not sent')
+                    why = 'dry run: valid and allowed, not sent'
+                    return ToolResult(Status.NOT_RUN, error=why, clamped=clamped)
                 result = self._executor.execute(tool, arguments, cancel, progress)
-                return replace(result, confirmed_by=who)
+                return replace(result, confirmed_by=who, clamped=clamped)
         except EndedAtGateError:
             return _ended_before(cancel)
         except Denied as denied:

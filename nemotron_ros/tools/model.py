@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 
 from nemotron_ros.chat.messages import Example, ToolSpec
 from nemotron_ros.tools.conditions import Condition
@@ -177,6 +178,17 @@ class Rules:
     confirm_within_s: float | None = None
 
 
+class OutOfRange(Enum):
+    """What becomes of a number out of its range, as the tool file says it."""
+
+    REFUSE = 'refuse'
+    """The call is refused, and the number told."""
+    CLAMP = 'clamp'
+    """The edge of the range runs instead, and is told."""
+    CONSTRAIN = 'constrain'
+    """The engine lets the model write none, where it can; what comes all the same is refused."""
+
+
 @dataclass(frozen=True)
 class Tool:
     """One tool: what the model sees, how it reaches ROS, and the guard's rules."""
@@ -184,6 +196,7 @@ class Tool:
     spec: ToolSpec
     binding: Binding
     rules: Rules
+    out_of_range: OutOfRange = OutOfRange.REFUSE
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Any
 
 
 class Status(IntEnum):
@@ -27,7 +29,7 @@ class ToolResult:
     ``start_time_s`` is wall-clock time, for people; ``duration_s`` is monotonic.
     ``confirmed_by`` is the operator who let it run, where one was asked. ``rule`` names what
     kept the call from running, as ``nemotron_msgs/msg/ToolResult`` lists them; empty if it was
-    let through.
+    let through. ``clamped`` are the arguments that were out of range, as they ran: at its edge.
     """
 
     status: Status
@@ -37,3 +39,4 @@ class ToolResult:
     duration_s: float = 0.0
     confirmed_by: str = ''
     rule: str = ''
+    clamped: Mapping[str, Any] = field(default_factory=dict)

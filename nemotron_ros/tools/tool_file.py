@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from jsonschema import Draft202012Validator
 
 from nemotron_ros.chat.messages import Example, ToolCall, ToolSpec
 from nemotron_ros.tools import bounds, read_entries, rule_entries, units
+from nemotron_ros.tools.clamp import unclampable
 from nemotron_ros.tools.conditions import Condition
 from nemotron_ros.tools.entries import (
     TOOL_NAME,
@@ -27,6 +29,7 @@ from nemotron_ros.tools.limits import MotionLimits
 from nemotron_ros.tools.model import (
     Binding,
     CallService,
+    OutOfRange,
     Publish,
     Send,
     SendGoal,
@@ -153,7 +156,8 @@ class _Reader:
         at: At = ('tools', name)
         if not TOOL_NAME.match(name):
             raise Fault(at, 'expected a name of a-z, 0-9 and _, beginning with a letter')
-        keys = ('description', 'enabled', 'parameters', 'examples', 'guard', *KINDS)
+        own = ('description', 'enabled', 'parameters', 'out_of_range', 'examples', 'guard')
+        keys = (*own, *KINDS)
         entry = mapping(entry, at, keys)
         enabled = entry.get('enabled', True)
         if not isinstance(enabled, bool):
@@ -172,6 +176,7 @@ class _Reader:
                     self._note(Fault(where, problem))
                 for doubt in units.doubts(parameter, schema):
                     self._warnings.append(self._told(here, doubt))
+        out_of_range = _out_of_range(entry, at, parameters['properties'])
         names = [*parameters['properties'], *self._tables]
         rules = rule_entries.rules(entry.get('guard'), (*at, 'guard'), self._conditions)
         binding = self._binding(kind, entry[kind], (*at, kind), names)
@@ -184,8 +189,8 @@ class _Reader:
         spec = ToolSpec(name, text(entry, 'description', at), parameters)
         self._validators[name] = Validator(spec)
         examples = self._tool_examples(name, entry.get('examples', []), (*at, 'examples'))
-        spec = ToolSpec(name, spec.description, parameters, examples)
-        return Tool(spec, binding, rules)
+        spec = replace(spec, examples=examples, holds_ranges=out_of_range is OutOfRange.CONSTRAIN)
+        return Tool(spec, binding, rules, out_of_range)
 
     def _parameters(self, data: Any, at: At) -> dict[str, Any]:
         properties = {}
@@ -384,6 +389,19 @@ class _Reader:
         if faults:
             raise Fault(at, f'the example breaks the schema of {name}: {"; ".join(faults)}')
         return ToolCall(f'call_{count}', name, arguments)
+
+
+def _out_of_range(data: Mapping[str, Any], at: At, properties: Mapping[str, Any]) -> OutOfRange:
+    value = data.get('out_of_range', OutOfRange.REFUSE.value)
+    known = [way.value for way in OutOfRange]
+    here = (*at, 'out_of_range')
+    if value not in known:
+        raise Fault(here, f'expected {", ".join(known[:-1])} or {known[-1]}, got {value!r}')
+    way = OutOfRange(value)
+    without = unclampable(properties) if way is OutOfRange.CLAMP else []
+    if without:
+        raise Fault(here, f'clamp needs minimum and maximum, not exclusive ones, of {without[0]}')
+    return way
 
 
 def _words(data: Any) -> tuple[str, ...]:

@@ -211,5 +211,6 @@ def _record(message: Any) -> CallRecord:
             result.duration_s,
             result.confirmed_by,
             result.rule,
+            json.loads(result.clamped) if result.clamped else {},
         ),
     )

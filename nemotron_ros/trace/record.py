@@ -134,7 +134,7 @@ def _call_json(record: CallRecord, phase: Phase) -> dict[str, Any]:
         told['result'] = {
             key: value
             for key, value in {**asdict(result), 'status': result.status.name}.items()
-            if value not in ('', None)
+            if value not in ('', None) and (key != 'clamped' or value)
         }
     return told
 
@@ -153,6 +153,7 @@ def _record(data: Mapping[str, Any]) -> CallRecord:
         _seconds(told, 'duration_s'),
         _get(told, 'confirmed_by', str, ''),
         _get(told, 'rule', str, ''),
+        _get(told, 'clamped', dict, {}),
     )
     return CallRecord(call, result)
 

@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from nemotron_ros.chat.formats import number_range
 from nemotron_ros.chat.formats.coerce import print_value
 from nemotron_ros.chat.formats.lark import MAX_CALLS, literal
 from nemotron_ros.chat.formats.xml_grammar import branches
@@ -64,24 +65,29 @@ def _xml_call(tool: ToolSpec) -> str:
     parts = [literal(f'<tool_call>\n<function={tool.name}>\n')]
     for name, schema in (*required.items(), *optional.items()):
         begin, end = literal(f'<parameter={name}>\n'), literal('\n</parameter>\n')
-        values = ' | '.join(_xml_value(branch) for branch in branches(schema))
+        values = ' | '.join(_xml_value(branch, tool.holds_ranges) for branch in branches(schema))
         parts.append(f'({begin} ({values}) {end})' + ('?' if name in optional else ''))
     return ' '.join([*parts, literal('</function>\n</tool_call>')])
 
 
-def _xml_value(schema: Mapping[str, Any]) -> str:
+def _xml_value(schema: Mapping[str, Any], holds_ranges: bool) -> str:
     if 'enum' in schema:
         return ' | '.join(literal(print_value(value)) for value in schema['enum'])
     kind = str(schema['type'])
     if kind == 'string':
         return f'text{_times(schema)}'
+    if holds_ranges and kind in ('number', 'integer'):
+        return number_range.exact(schema).gbnf()
     return {'boolean': '"True" | "False"', 'null': '"None"'}.get(kind, kind)
 
 
 def _json_call(tool: ToolSpec) -> str:
     required, optional = _parameters(tool)
     begin = literal(f'{{"name": {json.dumps(tool.name, ensure_ascii=False)}, "arguments": {{')
-    pairs = {name: _json_pair(name, part) for name, part in {**required, **optional}.items()}
+    pairs = {
+        name: _json_pair(name, part, tool.holds_ranges)
+        for name, part in {**required, **optional}.items()
+    }
     if required:
         inside = ' ", " '.join(pairs[name] for name in required)
         inside += ''.join(f' (", " {pairs[name]})?' for name in optional)
@@ -93,18 +99,20 @@ def _json_call(tool: ToolSpec) -> str:
     return f'{begin} {inside} "}}}}"'
 
 
-def _json_pair(name: str, schema: Any) -> str:
-    values = ' | '.join(_json_value(branch) for branch in branches(schema))
+def _json_pair(name: str, schema: Any, holds_ranges: bool) -> str:
+    values = ' | '.join(_json_value(branch, holds_ranges) for branch in branches(schema))
     return f'({literal(json.dumps(name, ensure_ascii=False) + ": ")} ({values}))'
 
 
-def _json_value(schema: Mapping[str, Any]) -> str:
+def _json_value(schema: Mapping[str, Any], holds_ranges: bool) -> str:
     if 'enum' in schema:
         values = (json.dumps(value, ensure_ascii=False) for value in schema['enum'])
         return ' | '.join(map(literal, values))
     kind = str(schema['type'])
     if kind == 'string':
         return f'"\\"" char{_times(schema)} "\\""'
+    if holds_ranges and kind in ('number', 'integer'):
+        return number_range.exact(schema).gbnf()
     return {'boolean': '"true" | "false"', 'null': '"null"'}.get(kind, kind)
 
 

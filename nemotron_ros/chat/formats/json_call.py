@@ -1,7 +1,7 @@
 """Tool calls as lines of JSON: ``{"name": "drive", "arguments": {"distance_m": 1.0}}``.
 
 For models without a format of their own that their chat template writes. Tolerated
-from a model that isn't held to the grammar: ```` ```json ```` fences,
+from a model that isn't held to the grammar: fences of Markdown,
 ``<tool_call>`` tags round a call, words before and after, ``parameters`` for
 ``arguments``, and arguments that are a string of JSON.
 """
@@ -72,7 +72,7 @@ class JsonCall:
 def _call_rule(tool: ToolSpec) -> str:
     name = json.dumps(tool.name, ensure_ascii=False)
     begin = lark.literal(f'{{"name": {name}, "arguments": ')
-    return f'{begin} {lark.json_rule(tool.parameters)} "}}"'
+    return f'{begin} {lark.json_rule(tool.parameters, tool.holds_ranges)} "}}"'
 
 
 class _State(Enum):

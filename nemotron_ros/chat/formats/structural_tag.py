@@ -3,14 +3,15 @@
 The model is free until it begins a call: what is held is the call, in its own format. A
 model that writes calls in another format never comes to the trigger, and stays free.
 
-Of a schema only ``KEYWORDS`` are passed on: what some servers refuse is left out, and so
-are the ranges of numbers (see :mod:`nemotron_ros.chat.formats.lark`). What is left out is
-for the validator, which checks every call against the whole schema.
+Of a schema only ``KEYWORDS`` are passed on: what some servers refuse is left out. The ranges
+of numbers are passed on where the tool asks for it (see
+:mod:`nemotron_ros.chat.formats.number_range`). What is left out is for the validator, which
+checks every call against the whole schema.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from nemotron_ros.chat.formats.coerce import flattened
@@ -22,6 +23,7 @@ KEYWORDS = frozenset(
         'items', 'prefixItems', 'minItems', 'maxItems', 'minLength', 'maxLength',
     }
 )  # fmt: skip
+RANGES = frozenset({'minimum', 'exclusiveMinimum', 'maximum', 'exclusiveMaximum'})
 _TRIGGER = '<tool_call>\n<function='
 
 
@@ -39,7 +41,7 @@ def write(tools: Sequence[ToolSpec]) -> dict[str, Any]:
     }
 
 
-def lower(schema: Any) -> Any:
+def lower(schema: Any, keywords: Collection[str] = KEYWORDS) -> Any:
     """Return the part of a JSON Schema that every server takes."""
     if not isinstance(schema, Mapping):
         return schema
@@ -48,14 +50,14 @@ def lower(schema: Any) -> Any:
     lowered: dict[str, Any] = {}
     for key, value in schema.items():
         if key == 'oneOf':
-            lowered['anyOf'] = [lower(branch) for branch in value]
+            lowered['anyOf'] = [lower(branch, keywords) for branch in value]
         elif key == 'properties':
-            lowered[key] = {name: lower(part) for name, part in value.items()}
+            lowered[key] = {name: lower(part, keywords) for name, part in value.items()}
         elif key in ('anyOf', 'prefixItems'):
-            lowered[key] = [lower(branch) for branch in value]
+            lowered[key] = [lower(branch, keywords) for branch in value]
         elif key in ('items', 'additionalProperties'):
-            lowered[key] = lower(value)
-        elif key in KEYWORDS:
+            lowered[key] = lower(value, keywords)
+        elif key in keywords:
             lowered[key] = value
     return lowered
 
@@ -70,6 +72,7 @@ def _tag(tool: ToolSpec) -> dict[str, Any]:
             'content': {'type': 'const_string', 'value': '</function>\n'},
             'end': '</tool_call>',
         }
-    schema = {'additionalProperties': False, **lower(tool.parameters)}
+    keywords = KEYWORDS | RANGES if tool.holds_ranges else KEYWORDS
+    schema = {'additionalProperties': False, **lower(tool.parameters, keywords)}
     content = {'type': 'qwen_xml_parameter', 'json_schema': schema}
     return {'type': 'tag', 'begin': begin, 'content': content, 'end': f'\n{end}'}

@@ -49,7 +49,9 @@ def _write_tool(index: int, tool: ToolSpec, lengths: set[tuple[int, int]]) -> li
     for number, name in enumerate((*required, *optional)):
         rule = f'p_{index}_{number}'
         begin, end = lark.literal(f'<parameter={name}>\n'), lark.literal('</parameter>\n')
-        values = [_value(branch, lengths) for branch in branches(properties[name])]
+        values = [
+            _value(branch, tool.holds_ranges, lengths) for branch in branches(properties[name])
+        ]
         lines.append(f'{rule}: {begin} ({" | ".join(values)}) {end}')
         sequence.append(rule if name in required else f'{rule}?')
     head = lark.literal(f'\n<function={tool.name}>\n')
@@ -75,7 +77,7 @@ def branches(schema: Any) -> list[dict[str, Any]]:
     return [{**schema, 'type': kind} for kind in kinds]
 
 
-def _value(schema: Mapping[str, Any], lengths: set[tuple[int, int]]) -> str:
+def _value(schema: Mapping[str, Any], holds_ranges: bool, lengths: set[tuple[int, int]]) -> str:
     """Return the expression of a value and the line break after it."""
     if 'enum' in schema:
         return ' | '.join(lark.literal(f'{print_value(value)}\n') for value in schema['enum'])
@@ -87,7 +89,7 @@ def _value(schema: Mapping[str, Any], lengths: set[tuple[int, int]]) -> str:
         length = lark.length_bounds(schema)
         lengths.add(length)
         return _text(*length)
-    return lark.json_rule(schema, text_pattern='^[^<]*$') + ' "\\n"'
+    return lark.json_rule(schema, holds_ranges, text_pattern='^[^<]*$') + ' "\\n"'
 
 
 def _text(low: int, high: int) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -18,7 +19,7 @@ import xllamacpp
 from reading import calls_of, read
 
 from nemotron_ros.chat.formats.json_call import JsonCall
-from nemotron_ros.chat.formats.lark import HEADER, number_bounds
+from nemotron_ros.chat.formats.lark import HEADER
 from nemotron_ros.chat.formats.nemotron_xml import NemotronXml
 from nemotron_ros.chat.formats.protocol import Format, Piece, Reasoning, Text
 from nemotron_ros.chat.messages import ToolCall, ToolSpec
@@ -250,16 +251,23 @@ def test_a_bad_grammar_does_not_hold(tiny_server: xllamacpp.Server) -> None:
     assert not holds(tiny_server, f'{HEADER}\nstart: nowhere\n')
 
 
-@pytest.mark.parametrize('integer', [False, True])
-def test_a_number_out_of_range_is_not_bent_into_it(integer: bool) -> None:
-    written = number_bounds({'minimum': 5, 'maximum': 180}, integer)
-    for asked in (400, -90):
-        jsonschema.validate(asked, written)
-
-
-def test_a_fine_range_can_be_written() -> None:
-    written = number_bounds({'minimum': 0.0001, 'maximum': 0.0002}, False)
-    assert written['multipleOf'] <= 1e-5
+@both
+def test_a_tool_that_asks_for_it_gets_numbers_in_their_range(
+    tiny_server: xllamacpp.Server, form: Format
+) -> None:
+    ranges = {
+        'x': {'type': 'number', 'minimum': 0.05, 'maximum': 3.0},
+        'n': {'type': 'integer', 'minimum': -12, 'exclusiveMaximum': 7},
+    }
+    tools = [replace(tool('f', ['x', 'n'], **ranges), holds_ranges=True)]
+    for grammar in (form.grammar(tools), form.gbnf(tools)):
+        called = 0
+        for seed in range(1, 8):
+            text, _ = sample(tiny_server, form, grammar, seed)
+            for call in calls_of(read(form, tools, text)):
+                jsonschema.validate(dict(call.arguments), tools[0].parameters)
+                called += 1
+        assert called
 
 
 @both

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -79,6 +81,15 @@ def test_what_it_says() -> None:
     assert stop['content'] == {'type': 'const_string', 'value': '</function>\n'}
 
 
+def test_a_range_is_passed_on_where_the_tool_asks_for_it() -> None:
+    held = structural_tag.write([replace(DRIVE, holds_ranges=True)])['format']['tags'][0]
+    assert held['content']['json_schema']['properties']['distance_m'] == {
+        'type': 'number',
+        'exclusiveMinimum': 0,
+        'maximum': 2.5,
+    }
+
+
 def call(name: str, **arguments: object) -> str:
     return NemotronXml().print_calls([ToolCall('', name, arguments)])
 
@@ -104,8 +115,21 @@ def call(name: str, **arguments: object) -> str:
     ],
 )
 def test_what_xgrammar_makes_of_it(text: str, taken: bool) -> None:
+    assert accepts(TOOLS, text) is taken
+
+
+@pytest.mark.parametrize(
+    ('distance_m', 'taken'), [(2.5, True), (0.25, True), (400, False), (2.6, False), (-1, False)]
+)
+def test_xgrammar_holds_a_range_where_the_tool_asks_for_it(distance_m: float, taken: bool) -> None:
+    text = call('drive', direction='forward', distance_m=distance_m)
+    assert accepts([replace(DRIVE, holds_ranges=True)], text) is taken
+
+
+def accepts(tools: Sequence[ToolSpec], text: str) -> bool:
+    """Whether XGrammar lets a model write the text."""
     xgrammar = pytest.importorskip('xgrammar', reason='XGrammar, which servers have, is not here')
     from xgrammar.testing import _is_grammar_accept_string
 
-    grammar = xgrammar.Grammar.from_structural_tag(structural_tag.write(TOOLS))
-    assert _is_grammar_accept_string(grammar, text) is taken
+    grammar = xgrammar.Grammar.from_structural_tag(structural_tag.write(tools))
+    return bool(_is_grammar_accept_string(grammar, text))

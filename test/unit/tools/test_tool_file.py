@@ -12,7 +12,15 @@ from jsonschema import Draft7Validator
 from recorder import ROBOT
 
 from nemotron_ros.chat.messages import Example, ToolCall
-from nemotron_ros.tools.model import CallService, Publish, Read, Rules, Send, SendGoal
+from nemotron_ros.tools.model import (
+    CallService,
+    OutOfRange,
+    Publish,
+    Read,
+    Rules,
+    Send,
+    SendGoal,
+)
 from nemotron_ros.tools.stop import DEFAULT_STOP_WORDS
 from nemotron_ros.tools.templates import Template, evaluate
 from nemotron_ros.tools.tool_file import ToolFileError, load
@@ -386,6 +394,40 @@ def test_no_file_makes_it_fall_over(
         text = text.replace(place, piece)
     for problem in problems(tmp_path_factory.getbasetemp(), text):
         assert problem.split(':')[0].isdigit()
+
+
+@pytest.mark.parametrize(
+    ('said', 'way', 'holds'),
+    [
+        ('', OutOfRange.REFUSE, False),
+        ('out_of_range: refuse, ', OutOfRange.REFUSE, False),
+        ('out_of_range: clamp, ', OutOfRange.CLAMP, False),
+        ('out_of_range: constrain, ', OutOfRange.CONSTRAIN, True),
+    ],
+)
+def test_what_becomes_of_a_number_out_of_range(
+    tmp_path: Path, said: str, way: OutOfRange, holds: bool
+) -> None:
+    path = tmp_path / 'tools.yaml'
+    path.write_text(with_tool(f'{said}read: {{topic: a, type: a/msg/A, value: 1}}'))
+    tool = load(path).tools['act']
+    assert (tool.out_of_range, tool.spec.holds_ranges) == (way, holds)
+
+
+@pytest.mark.parametrize(
+    ('said', 'problem'),
+    [
+        ('bend', "expected refuse, clamp or constrain, got 'bend'"),
+        ('[clamp]', "expected refuse, clamp or constrain, got ['clamp']"),
+        ('clamp', 'clamp needs minimum and maximum, not exclusive ones, of x'),
+    ],
+)
+def test_out_of_range_that_can_not_be(tmp_path: Path, said: str, problem: str) -> None:
+    text = with_tool(
+        f'out_of_range: {said}, parameters: {{x: {{type: number, exclusiveMinimum: 0, '
+        'maximum: 1}}, read: {topic: a, type: a/msg/A, value: 1}'
+    )
+    assert problems(tmp_path, text) == [f'4: tools.act.out_of_range: {problem}']
 
 
 def test_templates_are_compiled_once() -> None:
