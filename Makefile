@@ -1,7 +1,7 @@
 # make demo, make test: from a bare checkout. Everything they install stays in this folder.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint clean
+.PHONY: help setup demo test lint docs clean
 
 # MODEL=nemotron or MODEL=/path/to.gguf: the language model of the demo.
 MODEL ?=
@@ -16,6 +16,7 @@ help:
 	@echo '             MODEL=nemotron or MODEL=/path/to.gguf: with another language model'
 	@echo 'make test    set up, then check and test everything'
 	@echo 'make lint    set up, then check only: ruff, mypy --strict'
+	@echo 'make docs    set up, then the pages and the API as a site: build/docs/index.html'
 	@echo 'make setup   .venv, and both packages built (PYTHON=/path/to/python3 to choose one)'
 	@echo 'make clean   remove everything that make has made here'
 
@@ -37,5 +38,9 @@ test: SETUP := --tests
 test: lint
 	@$(IN_ENV) scripts/test.bash
 
+docs: SETUP := --docs
+docs: setup
+	@$(IN_ENV) python -m sphinx -q -W --keep-going -d build/docs/.doctrees docs build/docs
+
 clean:
-	rm -rf .venv build install log out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build docs/api install log out .pytest_cache .mypy_cache .ruff_cache .hypothesis

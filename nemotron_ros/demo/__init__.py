@@ -1,0 +1,1 @@
+"""The ten commands of ``make demo``, and what came of them."""

@@ -1,0 +1,1 @@
+"""Who says it: the engines, and the processes that they run in."""

@@ -1,0 +1,1 @@
+"""What may be done: the tool file, schemas, validation, the guard."""

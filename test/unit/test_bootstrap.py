@@ -258,13 +258,14 @@ def append(name: str) -> Callable[[Path], None]:
         (append('nemotron_ros/new.py'), []),
         (append('launch/demo.launch.py'), []),
         (append('requirements/cmake.txt'), []),
+        (append('requirements/docs.txt'), []),
         (lambda root: shutil.rmtree(root / 'install/nemotron_msgs'), ['nemotron_msgs']),
         (lambda root: shutil.rmtree(root / 'build'), ALL[2:]),
         (lambda root: shutil.rmtree(root / '.venv'), ALL),
     ],
     ids=[
         'nothing', 'requirements', 'constraints', 'fix', 'msg', 'package.xml', 'setup.py',
-        'new launch file', 'python', 'launch file', 'cmake', 'install', 'build', 'venv',
+        'new launch file', 'python', 'launch file', 'cmake', 'docs', 'install', 'build', 'venv',
     ],
 )  # fmt: skip
 def test_a_change_redoes_what_it_must(
@@ -341,6 +342,15 @@ def test_what_optional_engines_need_is_for_tests_alone(checkout: Path) -> None:
     append('requirements/transformers.txt')(checkout)
     assert engines_step(checkout).due(stamps)
     assert due(checkout, ENVIRON) == ['nemotron_ros'], 'nothing else is done again for it'
+
+
+def test_the_site_is_for_who_builds_or_tests_it(checkout: Path) -> None:
+    def extra(**wanted: bool) -> list[str]:
+        return [s.name for s in bootstrap.steps(checkout, ENVIRON, None, **wanted)][len(ALL) :]
+
+    assert extra() == []
+    assert extra(docs=True) == ['docs']
+    assert extra(tests=True) == ['docs', 'engines']
 
 
 @pytest.mark.parametrize('status', [0, 1])
