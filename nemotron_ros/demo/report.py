@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from rich import box
 from rich.table import Table
@@ -13,6 +12,7 @@ from rich.text import Text
 
 from nemotron_ros.client import status_name
 from nemotron_ros.demo.trial import Run
+from nemotron_ros.demo.words import done_words
 from nemotron_ros.sim.referee import STILL_M, distance_m, turned_rad
 
 
@@ -27,7 +27,7 @@ def table(runs: Sequence[Run]) -> Table:
         found.add_row(
             '[green]✓' if run.obeyed else '[red]✗',
             Text(run.case.words),
-            Text(calls_or_answer(run.result)),  # not markup, whatever the model writes
+            Text(done_words(run.result)),  # not markup, whatever the model writes
             status_name(run.result),
             Text(moved(run)),
             _seconds(run.first_word_s),
@@ -39,10 +39,7 @@ def table(runs: Sequence[Run]) -> Table:
 
 def line(number: int, run: Run) -> str:
     """Return one line on one command."""
-    return (
-        f'{number:2} {"✓" if run.obeyed else "✗"} {run.case.words}  →  '
-        f'{calls_or_answer(run.result)}'
-    )
+    return f'{number:2} {"✓" if run.obeyed else "✗"} {run.case.words}  →  {done_words(run.result)}'
 
 
 def as_data(run: Run) -> dict[str, object]:
@@ -69,15 +66,6 @@ def as_data(run: Run) -> dict[str, object]:
         'obeyed': run.obeyed,
         'contradictions': list(run.lies),
     }
-
-
-def calls_or_answer(result: Any) -> str:
-    """Return the calls with their arguments, or the words if there were none."""
-    calls = [
-        f'{call.name}({", ".join(map(str, json.loads(call.arguments).values()))})'
-        for call in result.calls
-    ]
-    return ', '.join(calls) or f'"{result.text}"'
 
 
 def moved(run: Run) -> str:

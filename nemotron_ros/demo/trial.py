@@ -27,6 +27,7 @@ from nemotron_ros.cancel import CancelToken
 from nemotron_ros.chat.messages import ToolSpec
 from nemotron_ros.client import CommandClient
 from nemotron_ros.demo.cases import Case
+from nemotron_ros.demo.words import Tell, Telling
 from nemotron_ros.sim.referee import Reported, Truth, disagreements
 from nemotron_ros.tools.validate import Validator
 
@@ -136,29 +137,40 @@ class Trial:
             spec = ToolSpec(tool.name, tool.description, json.loads(tool.parameters))
             self._validators[tool.name] = Validator(spec)
 
-    def run(self, case: Case) -> Run:
-        """Give one command, and hold its account against the physics."""
+    def run(self, case: Case, tell: Tell = lambda _: None) -> Run:
+        """Give one command, and hold its account against the physics.
+
+        :param tell: is told what is to be said of it, whenever that changes.
+        """
         before = self.truth()
         self._moved_at_s = 0.0
         first_word_s: list[float] = []
+        telling = Telling(case.command, tell)
         began_s = time.monotonic()
 
         def take(event: Any) -> None:
             if (event.text_delta or event.call) and not first_word_s:
                 first_word_s.append(time.monotonic() - began_s)
+            telling.take(event)
+
+        def interrupt() -> Any:
+            return self._interrupt(case.then, ended, lambda: telling.command(case.words))
 
         ended = CancelToken()
-        interrupted = _Later(lambda: self._interrupt(case.then, ended)) if case.then else None
+        interrupted = _Later(interrupt) if case.then else None
         try:
             result = self._send(case.command, take)
         finally:
             ended.cancel()
         second = interrupted.result() if interrupted is not None else None
         total_s = time.monotonic() - began_s
+        telling.end(result)
         CancelToken().wait(SETTLE_S)
         after = self.truth()
         calls = [_reported(c) for r in (result, second) if r is not None for c in r.calls]
         self._check(calls)
+        obeyed = case.obeyed(before, after, result)
+        telling.end(result, obeyed)
         return Run(
             case,
             before,
@@ -168,7 +180,7 @@ class Trial:
             self._moved_at_s - began_s if self._moved_at_s else None,
             total_s,
             tuple(disagreements(before, after, calls, self._places)),
-            case.obeyed(before, after, result),
+            obeyed,
         )
 
     def truth(self) -> Truth:
@@ -191,11 +203,12 @@ class Trial:
             wrong.append(f'cmd_vel asked for {self._fastest_mps:.2f} m/s')
         return wrong
 
-    def _interrupt(self, command: str, ended: CancelToken) -> Any:
+    def _interrupt(self, command: str, ended: CancelToken, when_said: Callable[[], None]) -> Any:
         """Say a command while the one before it moves the robot; None if that has ended first."""
         moves = until_true(lambda: self._moved_at_s > 0, COMMAND_S, ended)
         if not moves or ended.wait(DRIVE_FIRST_S):
             return None
+        when_said()
         return self._send(command, lambda _: None)
 
     def _send(self, command: str, take: Callable[[Any], None]) -> Any:

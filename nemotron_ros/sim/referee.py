@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 DISTANCE_M = 0.12
@@ -28,6 +28,7 @@ class Truth:
     collisions: int
     heard: tuple[str, ...]
     battery: float = 0.0
+    things: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @staticmethod
     def parse(text: str) -> Truth:
@@ -43,6 +44,7 @@ class Truth:
             collisions=data['collisions'],
             heard=tuple(data['heard']),
             battery=data['battery'],
+            things={name: (x, y) for name, (x, y) in data.get('things', {}).items()},
         )
 
 

@@ -11,7 +11,8 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont
 
 from nemotron_ros.sim.body import Body
-from nemotron_ros.sim.world import ROBOT_RADIUS_M, Box, World
+from nemotron_ros.sim.scene import Scene, scene_of
+from nemotron_ros.sim.world import ROBOT_RADIUS_M, Box, Pose, World
 
 WIDTH_PX = 1200
 SCALE = 2
@@ -29,13 +30,12 @@ Colour = tuple[int, int, int]
 class _Plan:
     """Draws in metres."""
 
-    def __init__(self, world: World) -> None:
-        self._px_per_m = WIDTH_PX * SCALE / (2 * (world.half_x + MARGIN_M))
+    def __init__(self, world: World, image: Image.Image) -> None:
+        self._px_per_m = image.width / (2 * (world.half_x + MARGIN_M))
         self._left = -world.half_x - MARGIN_M
         self._top = world.half_y + MARGIN_M
-        height = round(2 * self._top * self._px_per_m)
-        self.image = Image.new('RGB', (WIDTH_PX * SCALE, height), WHITE)
-        self.draw = ImageDraw.Draw(self.image)
+        self.image = image
+        self.draw = ImageDraw.Draw(image)
 
     def at(self, x: float, y: float) -> tuple[float, float]:
         return (x - self._left) * self._px_per_m, (self._top - y) * self._px_per_m
@@ -77,37 +77,64 @@ class _Plan:
         self.image.paste(INK if sum(box.colour) > 3 * 160 else WHITE, corner, words)
 
 
+class TopView:
+    """The flat from above; what does not move is drawn once, for many pictures.
+
+    :param width_px: of the pictures; their height is in proportion.
+    """
+
+    def __init__(self, world: World, width_px: int = WIDTH_PX) -> None:
+        self._world = world
+        height_px = width_px * (world.half_y + MARGIN_M) / (world.half_x + MARGIN_M)
+        self._size = (width_px, round(height_px))
+        large = (width_px * SCALE, round(height_px * SCALE))
+        plan = _Plan(world, Image.new('RGB', large, WHITE))
+        plan.box(Box('floor', 0, 0, world.half_x, world.half_y), FLOOR)
+        for room in world.rooms:
+            plan.text(room.x, room.y, room.name, 0.26, (200, 190, 170))
+        for wall in world.walls:
+            plan.box(wall, wall.colour)
+        for item in world.furniture:
+            plan.box(item, item.colour, 0.05)
+            plan.label(item, 0.15)
+        dock = world.dock
+        plan.box(Box('dock', dock.x, -world.half_y + 0.12, 0.22, 0.07), (255, 193, 7), 0.03)
+        plan.text(*_dock_label(world), 'dock', 0.15, INK)
+        self._empty = plan.image
+
+    def picture(self, scene: Scene) -> Image.Image:
+        """Return the flat with the path, the robot and the things in it."""
+        plan = _Plan(self._world, self._empty.copy())
+        _path(plan, scene.path)
+        _robot(plan, scene.pose)
+        _things(plan, self._world, scene)
+        return plan.image.resize(self._size, Image.Resampling.LANCZOS)
+
+
 def draw(robot: Body, path: Path) -> None:
-    """Write the plan, the things, the path so far and the robot as a PNG file."""
-    world = robot.world
-    plan = _Plan(world)
-    plan.box(Box('floor', 0, 0, world.half_x, world.half_y), FLOOR)
-    for room in world.rooms:
-        plan.text(room.x, room.y, room.name, 0.26, (200, 190, 170))
-    for wall in world.walls:
-        plan.box(wall, wall.colour)
-    for item in world.furniture:
-        plan.box(item, item.colour, 0.05)
-        plan.label(item, 0.15)
-    dock = world.dock
-    plan.box(Box('dock', dock.x, -world.half_y + 0.12, 0.22, 0.07), (255, 193, 7), 0.03)
-    plan.text(*_dock_label(world), 'dock', 0.15, INK)
-    _path(plan, list(robot.path))
-    _robot(plan, robot)
-    _things(plan, robot)
-    size = (WIDTH_PX, round(plan.image.height / SCALE))
+    """Write the plan, the things, the path so far and the robot as a PNG file.
+
+    :raise OSError: if it can't be written.
+    """
+    picture = TopView(robot.world).picture(scene_of(robot))
     path.parent.mkdir(parents=True, exist_ok=True)
-    plan.image.resize(size, Image.Resampling.LANCZOS).save(path)
+    picture.save(path)
+
+
+def colour_at(part: float) -> Colour:
+    """Return the colour of a path where so much of it is driven, 0 to 1."""
+    red, green, blue = colorsys.hsv_to_rgb(0.6 * (1 - part), 0.75, 0.85)
+    return round(red * 255), round(green * 255), round(blue * 255)
 
 
 def _dock_label(world: World) -> tuple[float, float]:
     return world.dock.x + 0.48, -world.half_y + 0.15
 
 
-def _things(plan: _Plan, robot: Body) -> None:
+def _things(plan: _Plan, world: World, scene: Scene) -> None:
     """Draw each thing, with its name where there is room for it: below it, if possible."""
-    world, things = robot.world, robot.things()
-    taken = [(robot.pose.x, robot.pose.y, ROBOT_RADIUS_M), (*_dock_label(world), NAME_M)]
+    things = scene.things
+    taken = [(scene.pose.x, scene.pose.y, ROBOT_RADIUS_M), (*_dock_label(world), NAME_M)]
     taken += [(x, y, 0.08) for x, y in things.values()]
     for thing in world.things:
         x, y = things[thing.name]
@@ -130,9 +157,7 @@ def _path(plan: _Plan, points: Sequence[tuple[float, float]]) -> None:
     """Draw the path from blue at its start to red at its end."""
     width = round(plan.length(0.05))
     for index in range(len(points) - 1):
-        hue = 0.6 * (1 - index / max(1, len(points) - 2))
-        red, green, blue = colorsys.hsv_to_rgb(hue, 0.75, 0.85)
-        colour = (round(red * 255), round(green * 255), round(blue * 255))
+        colour = colour_at(index / max(1, len(points) - 2))
         plan.draw.line([plan.at(*points[index]), plan.at(*points[index + 1])], colour, width)
         plan.disc(*points[index], 0.025, colour)
     if points:
@@ -140,8 +165,7 @@ def _path(plan: _Plan, points: Sequence[tuple[float, float]]) -> None:
         plan.disc(*points[0], 0.06, (21, 101, 192))
 
 
-def _robot(plan: _Plan, robot: Body) -> None:
-    pose = robot.pose
+def _robot(plan: _Plan, pose: Pose) -> None:
     plan.disc(pose.x, pose.y, ROBOT_RADIUS_M, INK)
     plan.disc(pose.x, pose.y, ROBOT_RADIUS_M * 0.86, (118, 185, 0))
     nose = [

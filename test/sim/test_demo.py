@@ -19,6 +19,7 @@ pytest.importorskip('nemotron_msgs', reason='nemotron_msgs is not built')
 
 from nemotron_msgs.action import ExecuteCommand
 from nemotron_msgs.msg import ToolCall, ToolResult
+from PIL import Image
 from rich.console import Console
 
 from nemotron_ros.bringup import config_path, headless_robot, nemotron
@@ -417,5 +418,7 @@ def test_demo_with_the_real_model(tmp_path):
     assert sum(run['obeyed'] for run in data) >= ENOUGH
     assert [run['contradictions'] for run in data] == [[]] * len(CASES)
     assert (tmp_path / 'out/demo.png').read_bytes().startswith(b'\x89PNG')
+    with Image.open(tmp_path / 'out/demo.gif') as film:
+        assert film.n_frames > 50
     assert f'{sum(run["obeyed"] for run in data)} of 10 commands were obeyed' in done.stdout
     assert processes_with(mark) == []
