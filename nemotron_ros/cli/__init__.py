@@ -8,7 +8,19 @@ import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
 
-from nemotron_ros.cli import ask, confirm, demo, device, doctor, engine, mcp, model, tools, trace
+from nemotron_ros.cli import (
+    ask,
+    confirm,
+    demo,
+    device,
+    doctor,
+    engine,
+    mcp,
+    model,
+    tools,
+    trace,
+    watch,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -17,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog='nemotron', description='Give a robot commands in natural language.'
     )
     verbs = parser.add_subparsers(dest='verb', required=True, metavar='VERB')
-    for verb in (ask, confirm, tools, trace, mcp, model, device, doctor, engine, demo):
+    for verb in (ask, watch, confirm, tools, trace, mcp, model, device, doctor, engine, demo):
         verb.add_parser(verbs)
     chosen = parser.parse_args(arguments)
     for stream in (sys.stdout, sys.stderr):

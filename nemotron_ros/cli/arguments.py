@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import getpass
 import math
 import re
 
@@ -44,3 +45,11 @@ def words(text: str) -> str:
     except UnicodeEncodeError:
         raise argparse.ArgumentTypeError(f'expected UTF-8, got {text!r}') from None
     return text
+
+
+def user_name() -> str:
+    """Return the user's name; empty, which is refused with what to do, where there is none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return ''

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 import json
 import sys
 import time
@@ -14,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nemotron_ros.cancel import CancelToken
-from nemotron_ros.cli.arguments import node_name, words
+from nemotron_ros.cli.arguments import node_name, user_name, words
 
 ANSWER_S = 10.0
 
@@ -99,7 +98,7 @@ def _answer(node: Any, arguments: argparse.Namespace, question_id: str) -> int:
     if not until_true(client.service_is_ready, ANSWER_S, budget):
         print(f'nemotron confirm: nobody serves {name}', file=sys.stderr)
         return 1
-    who = _user() if arguments.who is None else arguments.who
+    who = user_name() if arguments.who is None else arguments.who
     future = client.call_async(Confirm.Request(id=question_id, yes=arguments.yes, who=who))
     if not until_done(future, ANSWER_S, budget):
         print(
@@ -111,14 +110,6 @@ def _answer(node: Any, arguments: argparse.Namespace, question_id: str) -> int:
     answer: Any = future.result()
     print(answer.message, file=sys.stdout if answer.success else sys.stderr)
     return 0 if answer.success else 1
-
-
-def _user() -> str:
-    """Return the user's name; empty, which is refused with what to do, where there is none."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return ''
 
 
 def _list(questions: list[Any]) -> None:

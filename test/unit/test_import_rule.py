@@ -36,6 +36,7 @@ ALLOWED = {
     'monitor': {'diagnostics', 'engine', 'events', 'metrics', 'tools', 'trace'},
     'sim': {'spinning'},
     'evaluation': {'agent', 'chat', 'engine', 'events', 'tools'},
+    'watch': {'bridge', 'chat', 'events', 'spinning', 'tools', 'trace'},
     'demo': {'bridge', 'bringup', 'chat', 'client', 'sim', 'tools'},
     'node': {
         'agent', 'bridge', 'bringup', 'chat', 'deployment', 'device', 'edge_llm', 'engine',
@@ -43,7 +44,7 @@ ALLOWED = {
     },
     'cli': {
         'bridge', 'bringup', 'client', 'demo', 'device', 'edge_llm', 'engine', 'mcp', 'spinning',
-        'tools', 'trace',
+        'tools', 'trace', 'watch',
     },
 }  # fmt: skip
 WITHOUT_ROS = {
