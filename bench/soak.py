@@ -220,7 +220,7 @@ def deactivated(around: Surroundings, chance: random.Random) -> str:
 
 # Each kind of command: what it is, what its outcome must be, and how often it comes.
 KINDS: dict[str, tuple[Kind, str, int]] = {
-    'answered in words': (plain('hello'), 'succeeded', 6),
+    'answered in words': (plain('hello'), 'answered', 6),
     'drives': (plain('drive a little'), 'succeeded', 4),
     'calls a service': (plain('switch on'), 'succeeded', 4),
     'sends an action goal': (plain('count a little'), 'succeeded', 4),

@@ -30,8 +30,8 @@ class Obey(py_trees.behaviour.Behaviour):
     the tree     the command
     ============ =============================================================
     RUNNING      waits for the server, was sent, or is carried out
-    SUCCESS      ended as succeeded: answered, and every call succeeded
-    FAILURE      ended in another way, or was not taken
+    SUCCESS      ended as succeeded: it made calls, and every one succeeded
+    FAILURE      ended in another way, be it answered in words alone, or was not taken
     INVALID      the tree went elsewhere: it is cancelled, accepted or not yet
     ============ =============================================================
     """

@@ -36,6 +36,7 @@ class CommandStatus(IntEnum):
     ENGINE_FAILED = 7
     PREEMPTED = 8
     ASKED = 9
+    ANSWERED = 10
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import threading
 import time
 from collections import Counter
@@ -15,13 +14,6 @@ from nemotron_ros.agent.command import Command
 from nemotron_ros.chat.messages import ToolCall
 from nemotron_ros.events import CallRecord, CommandStatus, Event, Outcome, Phase, Usage
 from nemotron_ros.tools.result import Status
-
-_DONE = re.compile(
-    r"\W*(ok(ay)?\W+)?((all|it'?s|it is|that'?s|that is|task|i am|i'm)\s+)?"
-    r'(done|finished|completed?)\b(?!\s+\w)',
-    re.IGNORECASE,
-)
-"""An answer that says no more than that something is done."""
 
 
 @dataclass
@@ -83,11 +75,13 @@ class Story:
             if not _is_made_good(index, self.records)
             and not (self.command.dry_run and record.result.status is Status.NOT_RUN)
         ]
-        if not self.records and _DONE.match(self.text):
-            wrong.append('the model says that it is done, and has called no tool')
         reasons = [*wrong, *([trouble] if trouble else [])]
-        status = CommandStatus.NOT_DONE if reasons else CommandStatus.SUCCEEDED
-        return Outcome(status, self.text, '; '.join(reasons))
+        if reasons:
+            return Outcome(CommandStatus.NOT_DONE, self.text, '; '.join(reasons))
+        if not self.records:  # whatever the words claim
+            error = 'no tool was called: nothing was done on the robot'
+            return Outcome(CommandStatus.ANSWERED, self.text, error)
+        return Outcome(CommandStatus.SUCCEEDED, self.text)
 
     def end(self, outcome: Outcome) -> Outcome:
         """Tell the last event; return the outcome with all that was said and done."""

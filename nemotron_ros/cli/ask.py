@@ -17,6 +17,8 @@ from rich.console import Console
 from nemotron_ros.cancel import CancelToken
 from nemotron_ros.cli.arguments import node_name, seconds, words
 
+EXIT_ANSWERED = 3
+"""The model has answered in words, and nothing was done on the robot."""
 EXIT_INTERRUPTED = 130
 READY_S = 10.0
 """How long the node is waited for."""
@@ -101,7 +103,8 @@ def _ask(arguments: argparse.Namespace, interrupt: CancelToken) -> int:
         screen.outcome(result)
     if interrupt.ended:
         return EXIT_INTERRUPTED
-    return 0 if result.status == ExecuteCommand.Result.STATUS_SUCCEEDED else 1
+    codes = {result.STATUS_SUCCEEDED: 0, result.STATUS_ANSWERED: EXIT_ANSWERED}
+    return codes.get(result.status, 1)
 
 
 @contextmanager
@@ -154,7 +157,9 @@ class _Screen:
         self._print(
             f'{status_name(result)}{": " + result.error if result.error else ""}'
             f' ({result.usage.total_s:.1f} s, session {result.session_id})',
-            'green' if result.status == result.STATUS_SUCCEEDED else 'red',
+            {result.STATUS_SUCCEEDED: 'green', result.STATUS_ANSWERED: 'yellow'}.get(
+                result.status, 'red'
+            ),
         )
 
     def _result(self, call: Any) -> None:

@@ -83,7 +83,7 @@ def in_namespace(launched) -> LaunchDescription:
 def test_namespace(launched, outside):
     assert outside.is_active('/robot_1/nemotron')
     result = outside.obey('hello', '/robot_1/nemotron')
-    assert (result.status, result.text) == (ExecuteCommand.Result.STATUS_SUCCEEDED, 'Hello.')
+    assert (result.status, result.text) == (ExecuteCommand.Result.STATUS_ANSWERED, 'Hello.')
     yield
     assert launched.exit_codes == {'nemotron_node': 0}
 

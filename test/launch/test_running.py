@@ -24,7 +24,7 @@ BENCH = {
     'script': FIXTURES / 'script_bench.yaml',
     'tool_file': FIXTURES / 'tools_bench.yaml',
 }
-SUCCEEDED = ExecuteCommand.Result.STATUS_SUCCEEDED
+ANSWERED = ExecuteCommand.Result.STATUS_ANSWERED
 ENGINE_FAILED = ExecuteCommand.Result.STATUS_ENGINE_FAILED
 
 
@@ -61,7 +61,7 @@ def test_killed_node_comes_back_and_obeys(launched, outside):
     assert outside.is_active('nemotron')
     pid = killed(launched, 'nemotron_node')
     assert outside.is_active('nemotron')
-    assert outside.obey('hello').status == SUCCEEDED
+    assert outside.obey('hello').status == ANSWERED
     yield
     assert launched.exit_codes == {'nemotron_node': 0}
     assert launched.pids['nemotron_node'] == pid

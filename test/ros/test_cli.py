@@ -27,6 +27,7 @@ from nemotron_ros.cli import main
 ROOT = Path(__file__).resolve().parents[2]
 FIXTURES = ROOT / 'test/fixtures'
 SUCCESS = TransitionCallbackReturn.SUCCESS
+ANSWERED = 3
 SCRIPT = r"""
 - when: remember
   text: I will.
@@ -124,15 +125,15 @@ def test_ask_says_whether_the_model_reasons(robot, monkeypatch, flag, thinks):
         'stream',
         lambda request, cancel: (asked.append(request.thinking), stream(request, cancel))[1],
     )
-    assert nemotron('ask', flag, 'hello').code == 0
-    assert nemotron('ask', 'hello').code == 0
+    assert nemotron('ask', flag, 'hello').code == ANSWERED
+    assert nemotron('ask', 'hello').code == ANSWERED
     assert asked == [thinks, False]
 
 
 def test_ask_as_an_operator_ends_what_runs(robot, eventually):
     child = start('ask', 'please drive far')
     eventually(lambda: 0.2 in robot.base.speeds, 20.0)
-    assert nemotron('ask', '--operator', 'hello').code == 0
+    assert nemotron('ask', '--operator', 'hello').code == ANSWERED
     done = finish(child)
     assert done.code == 1
     assert 'preempted' in done.out
@@ -162,7 +163,7 @@ def test_ask_dry_run_sends_nothing(robot):
 
 def test_ask_goes_on_with_a_session(robot):
     done = nemotron('ask', '--session', 'of mine', 'remember')
-    assert done.code == 0
+    assert done.code == ANSWERED
     assert 'session of mine)' in done.out
     assert {event.session_id for event in robot.events} == {'of mine'}
 
@@ -197,7 +198,7 @@ def test_interrupt_cancels_and_the_robot_stops(robot, times, eventually):
     assert '✗ drive canceled' in done.out
     assert 'canceled: canceled by the client' in done.out
     eventually(lambda: robot.base.speeds[-1:] == [0.0])
-    assert nemotron('ask', 'hello').code == 0
+    assert nemotron('ask', 'hello').code == ANSWERED
 
 
 def test_interrupt_while_the_model_speaks(robot, eventually):

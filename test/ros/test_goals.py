@@ -90,7 +90,7 @@ def test_a_goal_waits_its_turn_and_one_too_many_is_rejected_at_once(start, event
         "busy with 'please drive on' and 1 waiting; wait for it, cancel it or say stop"
     )
     assert first().status == R.STATUS_SUCCEEDED
-    assert (second().status, second().text) == (R.STATUS_SUCCEEDED, 'Hello.')
+    assert (second().status, second().text) == (R.STATUS_ANSWERED, 'Hello.')
     queued = robot.events['hello'][1]
     assert (queued.phase, queued.detail) == (Event.PHASE_QUEUED, '{"ahead": 1}')
 
@@ -118,7 +118,7 @@ def test_one_that_talks_is_not_held_up_by_one_that_drives(start, eventually):
     first = in_thread(lambda: robot.send('please drive far', cancel))
     eventually(lambda: 0.2 in robot.base.speeds)
     began_s = time.monotonic()
-    assert robot.send('hello').status == R.STATUS_SUCCEEDED
+    assert robot.send('hello').status == R.STATUS_ANSWERED
     assert time.monotonic() - began_s < 1.0
     assert robot.base.speeds[-1] == 0.2
     cancel.cancel()
@@ -137,7 +137,7 @@ def test_an_operators_goal_ends_what_runs_and_goes_first(start, eventually):
     assert ended.status == R.STATUS_PREEMPTED
     assert ended.error == "ended for the operator's command 'please drive a little'"
     assert ended.calls[0].result.status == ToolResult.STATUS_CANCELED
-    assert second().status == R.STATUS_SUCCEEDED
+    assert second().status == R.STATUS_ANSWERED
     eventually(lambda: robot.base.speeds[-1] == 0.0)
 
 
@@ -190,7 +190,7 @@ def test_a_question_comes_out_and_the_session_answers_it(start):
     (event,) = [e for e in robot.events['go where?'] if e.phase == Event.PHASE_ASKING]
     assert event.detail == '{"question": "Which way?"}'
     answered = robot.send('forward', session_id=asked.session_id)
-    assert (answered.status, answered.text) == (R.STATUS_SUCCEEDED, 'Forward it is.')
+    assert (answered.status, answered.text) == (R.STATUS_ANSWERED, 'Forward it is.')
 
 
 def test_nobody_is_asked_by_default(start):
@@ -204,7 +204,7 @@ def test_a_session_that_outgrows_the_context_goes_on(start):
     session_id = ''
     for number in range(12):
         result = robot.send(f'hello {number} {"word " * 20}', session_id=session_id)
-        assert result.status == R.STATUS_SUCCEEDED, result.error
+        assert result.status == R.STATUS_ANSWERED, result.error
         session_id = result.session_id
     told = [e.detail for told in robot.events.values() for e in told]
     assert '{"left_out": 1}' in told

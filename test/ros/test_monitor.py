@@ -70,8 +70,8 @@ def test_diagnostics_tell_how_the_node_is(ros, eventually):
     assert heard.part('stop').level == DiagnosticStatus.OK
     assert heard.part('trace').message == 'off'
     assert send(ros, 'too fast').status == ExecuteCommand.Result.STATUS_NOT_DONE
-    assert send(ros, 'hello').status == ExecuteCommand.Result.STATUS_SUCCEEDED
-    eventually(lambda: heard.value('commands', 'commands succeeded') == '1')
+    assert send(ros, 'hello').status == ExecuteCommand.Result.STATUS_ANSWERED
+    eventually(lambda: heard.value('commands', 'commands answered') == '1')
     assert heard.value('commands', 'refused: invalid by schema') == '1'
     assert heard.value('commands', 'rejected_calls') == '1'
     assert 'seconds' in heard.value('commands', 'last_error')
@@ -170,7 +170,7 @@ def test_a_full_disk_ends_no_command_and_is_told_in_diagnostics(ros, eventually,
     heard = Heard(ros)
     (tmp_path / 'file').write_text('no folder')
     node = active_node(ros, trace_folder=str(tmp_path / 'file'))
-    assert send(ros, 'hello').status == ExecuteCommand.Result.STATUS_SUCCEEDED
+    assert send(ros, 'hello').status == ExecuteCommand.Result.STATUS_ANSWERED
     eventually(lambda: 'can not be written' in heard.value('trace', 'trouble'))
     assert heard.part('trace').level == DiagnosticStatus.WARN
     eventually(lambda: int(heard.value('trace', 'events_lost')) > 0)
@@ -236,6 +236,6 @@ def test_a_port_that_is_taken_is_told_and_the_robot_serves(ros, eventually):
         taken.bind(('127.0.0.1', 0))
         taken.listen()
         node = active_node(ros, metrics_port=taken.getsockname()[1])
-        assert send(ros, 'hello').status == ExecuteCommand.Result.STATUS_SUCCEEDED
+        assert send(ros, 'hello').status == ExecuteCommand.Result.STATUS_ANSWERED
         eventually(lambda: 'can not listen at' in heard.value('trace', 'metrics_trouble'))
     node.trigger_shutdown()

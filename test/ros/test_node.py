@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip('nemotron_msgs', reason='nemotron_msgs is not built')
 
 from lifecycle_msgs.msg import State
+from action_msgs.msg import GoalStatus
 from nemotron_msgs.action import ExecuteCommand
 from nemotron_msgs.msg import EngineStatus, Event, ToolResult
 from nemotron_msgs.srv import CallTool, ListTools
@@ -76,7 +77,14 @@ def test_command_calls_a_tool_and_answers(robot, eventually):
 
 def test_answer_in_words(robot):
     result = robot.send('hello')
-    assert (result.status, result.text, result.calls) == (R.STATUS_SUCCEEDED, 'Hello.', [])
+    assert (result.status, result.text, result.calls) == (R.STATUS_ANSWERED, 'Hello.', [])
+
+
+def test_an_action_succeeds_only_by_what_was_done(robot):
+    robot.send('hello')
+    robot.send('please drive a little')
+    ended = [handle.status for handle in robot.node._action._goal_handles.values()]
+    assert ended == [GoalStatus.STATUS_ABORTED, GoalStatus.STATUS_SUCCEEDED]
 
 
 def test_events_topic_tells_the_same_story(robot, ros, eventually):
@@ -146,7 +154,7 @@ def test_bad_goals_are_rejected_with_the_reason(robot, fields, word):
     result = robot.send(**fields)
     assert result.status == R.STATUS_REJECTED
     assert word in result.error
-    assert robot.send('hello').status == R.STATUS_SUCCEEDED
+    assert robot.send('hello').status == R.STATUS_ANSWERED
 
 
 def test_second_goal_is_turned_away_and_the_first_goes_on(robot, eventually):
@@ -189,7 +197,7 @@ def test_cancel_while_driving(robot, eventually):
     assert ended.status == R.STATUS_CANCELED
     assert ended.calls[0].result.status == ToolResult.STATUS_CANCELED
     eventually(lambda: robot.base.speeds[-1] == 0.0)
-    assert robot.send('hello').status == R.STATUS_SUCCEEDED
+    assert robot.send('hello').status == R.STATUS_ANSWERED
 
 
 def test_cancel_while_generating(robot, eventually):
@@ -198,7 +206,7 @@ def test_cancel_while_generating(robot, eventually):
     eventually(lambda: any(e.phase == Event.PHASE_PROMPTING for e in robot.events))
     cancel.cancel()
     assert result().status == R.STATUS_CANCELED
-    assert robot.send('hello').status == R.STATUS_SUCCEEDED
+    assert robot.send('hello').status == R.STATUS_ANSWERED
 
 
 def test_cancel_before_it_is_accepted(robot):
@@ -214,7 +222,7 @@ def test_timeout_of_the_goal(robot, eventually):
     assert result.status == R.STATUS_TIMED_OUT
     assert result.calls[0].result.status == ToolResult.STATUS_TIMED_OUT
     eventually(lambda: robot.base.speeds[-1:] == [0.0])
-    assert robot.send('hello').status == R.STATUS_SUCCEEDED
+    assert robot.send('hello').status == R.STATUS_ANSWERED
 
 
 def test_deactivate_ends_what_runs(robot, eventually):
@@ -226,7 +234,7 @@ def test_deactivate_ends_what_runs(robot, eventually):
     with pytest.raises(CommandError, match='rejected'):
         robot.send('hello')
     assert robot.node.trigger_activate() == SUCCESS
-    assert robot.send('hello').status == R.STATUS_SUCCEEDED
+    assert robot.send('hello').status == R.STATUS_ANSWERED
 
 
 def test_deactivate_ends_what_another_node_has_called(robot, eventually):
@@ -249,7 +257,7 @@ def test_lifecycle_round_trip(robot):
         assert robot.node.trigger_cleanup() == SUCCESS
         assert robot.node.trigger_configure() == SUCCESS
         assert robot.node.trigger_activate() == SUCCESS
-        assert robot.send('hello').status == R.STATUS_SUCCEEDED
+        assert robot.send('hello').status == R.STATUS_ANSWERED
 
 
 def test_list_tools(robot):

@@ -149,7 +149,7 @@ def robot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]
         return other.send(ExecuteCommand.Goal(command=command), lambda _: None, cancel)
 
     # Every client is there, and every pool of threads, before anything is counted.
-    assert send('hello').status == R.STATUS_SUCCEEDED
+    assert send('hello').status == R.STATUS_ANSWERED
     yield SimpleNamespace(
         node=node, outside=outside, base=base, counter=counter, undecided=undecided, send=send,
         send_other=send_other, events=events,
@@ -278,7 +278,7 @@ def once(robot: SimpleNamespace, phase: str, ending: str) -> None:
         assert set(robot.base.speeds[sent:]) <= {0.0}, 'nothing moves afterwards'
     if ending == 'stop':
         assert ask(robot.outside, Trigger, 'nemotron/clear_stop', Trigger.Request()).success
-    assert robot.send('hello').status == R.STATUS_SUCCEEDED
+    assert robot.send('hello').status == R.STATUS_ANSWERED
 
 
 def resources(robot: SimpleNamespace) -> dict[str, int]:

@@ -131,9 +131,7 @@ def failing(*names: str) -> Act:
 def test_an_answer_in_words() -> None:
     robot = Robot([ReasoningDelta('hm'), TextDelta('Hello'), TextDelta(' there.')])
     outcome = robot.do('hello')
-    assert (outcome.status, outcome.text, outcome.error) == (
-        CommandStatus.SUCCEEDED, 'Hello there.', '',
-    )  # fmt: skip
+    assert (outcome.status, outcome.text) == (CommandStatus.ANSWERED, 'Hello there.')
     assert (outcome.calls, robot.recorder.calls) == ((), [])
     assert robot.told() == [Message('user', 'hello')]
 
@@ -532,7 +530,7 @@ def test_a_context_that_is_full_makes_the_oldest_commands_forgotten(
         robot.do(f'{number} ' + 'x' * 100, session_id='a')
     engine = small(robot, 250, error)
     outcome = robot.do('and now?', session_id='a')
-    assert (outcome.status, outcome.text) == (CommandStatus.SUCCEEDED, 'Fine.')
+    assert (outcome.status, outcome.text) == (CommandStatus.ANSWERED, 'Fine.')
     assert [turn.content[0] for turn in robot.told() if turn.role == 'user'] == ['1', '2', 'a']
     warm = robot.agent.warm_request()
     assert engine.requests[-1].messages[: len(warm.messages)] == warm.messages
@@ -639,17 +637,14 @@ def test_a_tool_of_that_name_is_refused_where_the_node_asks(tmp_path: Path) -> N
 # The account is true
 
 
-@pytest.mark.parametrize('claim', ['Done.', 'Okay, done!', "It's done.", 'Finished.', 'All done'])
-def test_a_claim_that_it_is_done_is_not_believed_where_nothing_was_called(claim: str) -> None:
-    outcome = Robot([TextDelta(claim)]).do('drive a metre')
-    assert outcome.status is CommandStatus.NOT_DONE
-    assert outcome.error == 'the model says that it is done, and has called no tool'
-    assert Robot([DRIVE], [TextDelta(claim)]).do().status is CommandStatus.SUCCEEDED
-
-
-@pytest.mark.parametrize('answer', ['Hello.', 'My work is done when you say so.', 'Done what?'])
-def test_an_answer_in_words_is_no_claim(answer: str) -> None:
-    assert Robot([TextDelta(answer)]).do('hello').status is CommandStatus.SUCCEEDED
+@pytest.mark.parametrize(
+    'words', ['Paris.', 'Done.', 'The robot drives half a metre.', 'Fertig, ich bin da.']
+)
+def test_words_alone_never_succeed(words: str) -> None:
+    outcome = Robot([TextDelta(words)]).do('drive half a metre')
+    assert (outcome.status, outcome.text) == (CommandStatus.ANSWERED, words)
+    assert outcome.error == 'no tool was called: nothing was done on the robot'
+    assert Robot([DRIVE], [TextDelta(words)]).do().status is CommandStatus.SUCCEEDED
 
 
 @pytest.mark.parametrize('status', [s for s in Status if s not in (1, 8)])
@@ -1099,7 +1094,7 @@ def test_an_operators_command_ends_another_and_both_are_told_truthfully() -> Non
         CommandStatus.PREEMPTED, "ended for the operator's command 'to the dock'",
     )  # fmt: skip
     assert statuses(outcome) == [('drive', Status.CANCELED), ('turn', Status.NOT_RUN)]
-    assert (operator.status, operator.text) == (CommandStatus.SUCCEEDED, 'Here.')
+    assert (operator.status, operator.text) == (CommandStatus.ANSWERED, 'Here.')
 
 
 def test_commands_that_move_the_same_thing_take_turns() -> None:
