@@ -11,8 +11,8 @@ import pytest
 
 pytest.importorskip('nemotron_msgs', reason='nemotron_msgs is not built')
 
-from lifecycle_msgs.msg import State
 from action_msgs.msg import GoalStatus
+from lifecycle_msgs.msg import State
 from nemotron_msgs.action import ExecuteCommand
 from nemotron_msgs.msg import EngineStatus, Event, ToolResult
 from nemotron_msgs.srv import CallTool, ListTools
