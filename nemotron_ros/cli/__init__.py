@@ -15,6 +15,7 @@ from nemotron_ros.cli import (
     device,
     doctor,
     engine,
+    evaluate,
     mcp,
     model,
     tools,
@@ -29,7 +30,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog='nemotron', description='Give a robot commands in natural language.'
     )
     verbs = parser.add_subparsers(dest='verb', required=True, metavar='VERB')
-    for verb in (ask, watch, confirm, tools, trace, mcp, model, device, doctor, engine, demo):
+    verbs_in_order = (
+        ask,
+        watch,
+        confirm,
+        tools,
+        trace,
+        mcp,
+        model,
+        device,
+        doctor,
+        engine,
+        evaluate,
+        demo,
+    )
+    for verb in verbs_in_order:
         verb.add_parser(verbs)
     chosen = parser.parse_args(arguments)
     for stream in (sys.stdout, sys.stderr):

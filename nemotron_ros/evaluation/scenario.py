@@ -41,12 +41,14 @@ class WantedAnswer:
     """What the last words should be.
 
     ``contains_one_of`` empty takes any words. ``asks``: the person is asked something.
-    ``refuses``: nothing acts, and the command does not end as if it had.
+    ``refuses``: nothing acts, and the command does not end as if it had. ``example`` would do;
+    it is for training data, and no answer is held against it.
     """
 
     contains_one_of: tuple[str, ...] = ()
     asks: bool = False
     refuses: bool = False
+    example: str = ''
 
 
 @dataclass(frozen=True)
@@ -362,12 +364,18 @@ def _number(data: Mapping[str, Any], key: str, at: At, low: float = float('-inf'
 
 
 def _answer(data: Any, at: At) -> WantedAnswer:
-    data = mapping(data, at, ('contains_one_of', 'asks', 'refuses'))
+    data = mapping(data, at, ('contains_one_of', 'asks', 'refuses', 'example'))
     words = sequence(data.get('contains_one_of', []), (*at, 'contains_one_of'))
     for index, word in enumerate(words):
         if not isinstance(word, str) or not word.strip():
             raise Fault((*at, 'contains_one_of', index), f'expected text in quotes, got {word!r}')
-    return WantedAnswer(tuple(words), _flag(data, 'asks', at), _flag(data, 'refuses', at))
+    example = text(data, 'example', at) if 'example' in data else ''
+    if example and words and not any(word.casefold() in example.casefold() for word in words):
+        raise Fault((*at, 'example'), f'has none of the words {", ".join(words)}')
+    answer = WantedAnswer(tuple(words), _flag(data, 'asks', at), _flag(data, 'refuses', at), example)
+    if example and answer.asks and example[-1] not in '?？':  # noqa: RUF001
+        raise Fault((*at, 'example'), 'asks: expected a question, which ends with ?')
+    return answer
 
 
 def _flag(data: Mapping[str, Any], key: str, at: At) -> bool:

@@ -43,8 +43,8 @@ ALLOWED = {
         'events', 'monitor', 'parameters', 'service_manager', 'spinning', 'tools', 'trace',
     },
     'cli': {
-        'bridge', 'bringup', 'client', 'demo', 'device', 'edge_llm', 'engine', 'mcp', 'spinning',
-        'tools', 'trace', 'watch',
+        'agent', 'bridge', 'bringup', 'client', 'demo', 'deployment', 'device', 'edge_llm',
+        'engine', 'evaluation', 'mcp', 'spinning', 'tools', 'trace', 'watch',
     },
 }  # fmt: skip
 WITHOUT_ROS = {
