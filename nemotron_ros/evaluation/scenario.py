@@ -372,7 +372,9 @@ def _answer(data: Any, at: At) -> WantedAnswer:
     example = text(data, 'example', at) if 'example' in data else ''
     if example and words and not any(word.casefold() in example.casefold() for word in words):
         raise Fault((*at, 'example'), f'has none of the words {", ".join(words)}')
-    answer = WantedAnswer(tuple(words), _flag(data, 'asks', at), _flag(data, 'refuses', at), example)
+    answer = WantedAnswer(
+        tuple(words), _flag(data, 'asks', at), _flag(data, 'refuses', at), example
+    )
     if example and answer.asks and example[-1] not in '?？':  # noqa: RUF001
         raise Fault((*at, 'example'), 'asks: expected a question, which ends with ?')
     return answer
