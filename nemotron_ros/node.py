@@ -9,7 +9,7 @@ from typing import Any
 
 from nemotron_msgs.action import ExecuteCommand
 from nemotron_msgs.msg import Confirmations as ConfirmationsMsg
-from nemotron_msgs.msg import EngineStatus, ToolManifest
+from nemotron_msgs.msg import EngineStatus, StopStatus, ToolManifest
 from nemotron_msgs.msg import Event as EventMsg
 from nemotron_msgs.srv import CallTool, CancelCall, Confirm, ListTools
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
@@ -27,6 +27,7 @@ from nemotron_ros.bridge.account import (
     manifest_message,
     outcome_message,
     result_message,
+    stop_message,
     tool_messages,
 )
 from nemotron_ros.bridge.check import check
@@ -50,7 +51,7 @@ from nemotron_ros.engine.protocol import Engine, EngineError, EngineState, Model
 from nemotron_ros.events import CommandStatus, Event, Outcome
 from nemotron_ros.monitor import Monitor
 from nemotron_ros.service_manager import ServiceManager
-from nemotron_ros.spinning import in_thread, serve
+from nemotron_ros.spinning import change_states_aside, in_thread, serve
 from nemotron_ros.tools.confirmation import Confirmations, Question
 from nemotron_ros.tools.dispatch import Dispatcher
 from nemotron_ros.tools.guard import Guard
@@ -94,9 +95,11 @@ class NemotronNode(LifecycleNode):
         self._dispatcher: Dispatcher | None = None
         self._agent: Agent | None = None
         self._estop: EStopWatch | None = None
-        self._latches = Latches()  # a stop outlives the tool file
-        self._monitor = Monitor(self, lambda: self._active, lambda: self._latches.told)
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self._stop_status = self.create_publisher(StopStatus, '~/stop_status', latched)
+        self._latches = Latches(self._tell_stop)  # a stop outlives the tool file
+        self._tell_stop(())
+        self._monitor = Monitor(self, lambda: self._active, lambda: self._latches.told)
         self._engine_status = self.create_publisher(EngineStatus, '~/engine_status', latched)
         self._manifest = self.create_publisher(ToolManifest, '~/tools', latched)
         self._events = self.create_publisher(EventMsg, '~/events', EVENTS)
@@ -124,6 +127,7 @@ class NemotronNode(LifecycleNode):
             (Trigger, '~/clear_stop', self._clear_stop),
         ):
             self.create_service(kind, name, callback, callback_group=self._group)
+        change_states_aside(self, self._group)
         self._service_manager = ServiceManager()
         if self._service_manager.ping_s:
             # Told by the thread that spins, so that a ping means that it does; and by no robot's
@@ -490,6 +494,13 @@ class NemotronNode(LifecycleNode):
         if self._engine is None or self._engine_state is not EngineState.FAILED:
             self._service_manager.alive()
 
+    def _tell_stop(self, reasons: tuple[str, ...]) -> None:
+        stops = [reason for reason in reasons if reason != INACTIVE]
+        try:
+            self._stop_status.publish(stop_message(stops, self.get_clock().now().to_msg()))
+        except RuntimeError as error:  # it is latched all the same
+            self.get_logger().error(f'stop not told: {error}')
+
     def _tell_questions(self, questions: tuple[Question, ...]) -> None:
         try:
             self._questions.publish(open_questions(questions))
@@ -507,7 +518,6 @@ class NemotronNode(LifecycleNode):
         return message
 
     def _tell_loading(self, fraction: float, text: str) -> None:
-        self._ping()  # a lifecycle manager has the thread that spins do the loading
         self._publish_engine(EngineState.LOADING, text, progress=fraction)
 
     def _tell_engine(self, state: EngineState, text: str) -> None:

@@ -22,6 +22,8 @@ from queue import SimpleQueue
 from typing import Any, Protocol, TypeVar
 
 import rclpy
+from lifecycle_msgs.srv import ChangeState
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.logging import get_logger
@@ -185,6 +187,33 @@ async def in_thread(node: Node, function: Callable[[], T]) -> T:
     threading.Thread(target=run, daemon=True).start()
     answer: T = await future
     return answer
+
+
+def change_states_aside(node: Node, group: ReentrantCallbackGroup) -> None:
+    """Have a lifecycle node's transitions that others ask for run in threads of their own.
+
+    rclpy runs them in the thread that spins. There, to load a model would keep the node for
+    minutes from saying which state it is in, and from hearing a stop.
+
+    :param group: takes their service; in its own one nothing else would run meanwhile.
+    """
+    for service in node.services:
+        if service.srv_type is ChangeState:
+            service.callback = _aside(node, service.callback)
+            service.callback_group = group
+            group.add_entity(service)
+
+
+def _aside(node: Node, change: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    async def aside(request: Any, response: Any) -> Any:
+        try:
+            return await in_thread(node, lambda: change(request, response))
+        except RuntimeError as error:  # so Humble says that there is no such way from here
+            node.get_logger().error(f'state not changed: {error}')
+            response.success = False
+            return response
+
+    return aside
 
 
 def _spin(executor: SingleThreadedExecutor, ending: threading.Event) -> None:

@@ -9,9 +9,9 @@ from dataclasses import asdict
 from builtin_interfaces.msg import Time
 from nemotron_msgs.action import ExecuteCommand
 from nemotron_msgs.msg import Event as EventMsg
+from nemotron_msgs.msg import StopStatus, ToolManifest
 from nemotron_msgs.msg import Tool as ToolMsg
 from nemotron_msgs.msg import ToolCall as ToolCallMsg
-from nemotron_msgs.msg import ToolManifest
 from nemotron_msgs.msg import ToolResult as ToolResultMsg
 from nemotron_msgs.msg import Usage as UsageMsg
 
@@ -112,6 +112,11 @@ def manifest_message(tool_file: ToolFile | None, stamp: Time) -> ToolManifest:
         tool_file=tool_file.path,
         tools=tool_messages(tool_file),
     )
+
+
+def stop_message(reasons: Sequence[str], stamp: Time) -> StopStatus:
+    """Return what has latched a stop, if anything."""
+    return StopStatus(stamp=stamp, latched=bool(reasons), reasons=list(reasons))
 
 
 def _kind(binding: Binding) -> str:

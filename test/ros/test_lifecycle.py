@@ -14,12 +14,17 @@ from lifecycle_msgs.srv import ChangeState, GetState
 from nemotron_msgs.action import ExecuteCommand
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from scripted_node import active_node, ask
+from scripted_node import active_node, ask, scripted_node
 from servers import VelocityLog
+from std_srvs.srv import Trigger
 from threads import in_thread
 
+from nemotron_ros.bridge.waiting import until_true
 from nemotron_ros.cancel import CancelToken
 from nemotron_ros.client import CommandClient
+from nemotron_ros.engine.factory import make_engine
+from nemotron_ros.engine.protocol import ModelInfo
+from nemotron_ros.engine.scripted import ScriptedEngine
 
 FIXTURES = Path(__file__).resolve().parent.parent / 'fixtures'
 SUCCESS = TransitionCallbackReturn.SUCCESS
@@ -66,6 +71,48 @@ def test_a_transition_that_is_asked_for_twice_changes_nothing(ros):
     assert change(outside, Transition.TRANSITION_DEACTIVATE)
     assert not change(outside, Transition.TRANSITION_DEACTIVATE)
     assert state(outside) == State.PRIMARY_STATE_INACTIVE
+
+
+class SlowEngine:
+    """A scripted engine that opens when it is let."""
+
+    def __init__(self, engine: ScriptedEngine) -> None:
+        self._engine = engine
+        self.stream = engine.stream
+        self.opening, self.let = threading.Event(), threading.Event()
+
+    def open(self, *arguments: object) -> ModelInfo:
+        self.opening.set()
+        assert self.let.wait(20.0)
+        return self._engine.open(*arguments)
+
+    def close(self) -> None:
+        self.let.set()
+        self._engine.close()
+
+
+def test_a_node_that_loads_answers_and_is_stopped(ros, monkeypatch):
+    engines = []
+
+    def slow(*arguments: object) -> SlowEngine:
+        engines.append(SlowEngine(make_engine(*arguments)))
+        return engines[-1]
+
+    monkeypatch.setattr('nemotron_ros.node.make_engine', slow)
+    node = scripted_node(ros)
+    outside = ros.node('outside')
+    configured = in_thread(lambda: change(outside, Transition.TRANSITION_CONFIGURE))
+    until_true(lambda: engines and engines[0].opening.is_set(), 10.0, CancelToken())
+    assert state(outside) == State.TRANSITION_STATE_CONFIGURING
+    assert not change(outside, Transition.TRANSITION_CONFIGURE)
+    assert not change(outside, Transition.TRANSITION_ACTIVATE)
+    assert ask(outside, Trigger, 'nemotron/stop', Trigger.Request()).success
+    assert state(outside) == State.TRANSITION_STATE_CONFIGURING
+    engines[0].let.set()
+    assert configured()
+    assert state(outside) == State.PRIMARY_STATE_INACTIVE
+    assert change(outside, Transition.TRANSITION_ACTIVATE)
+    assert node._latches.told == 'stop'
 
 
 def test_deactivation_and_shutdown_in_mid_command_end_it_first(ros, eventually):

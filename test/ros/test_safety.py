@@ -18,7 +18,7 @@ pytest.importorskip('test_msgs', reason='test_msgs is not installed')
 
 from geometry_msgs.msg import TransformStamped
 from nemotron_msgs.action import ExecuteCommand
-from nemotron_msgs.msg import Confirmations, Event, ToolResult
+from nemotron_msgs.msg import Confirmations, Event, StopStatus, ToolResult
 from nemotron_msgs.srv import CallTool, Confirm
 from rclpy.action import ActionClient
 from rclpy.lifecycle import TransitionCallbackReturn
@@ -296,6 +296,20 @@ def test_to_clear_a_stop_does_not_activate_anything(robot):
     assert 'not active' in robot.node._latches.told
     robot.node.trigger_activate()
     assert robot.node._latches.told == ''
+
+
+def test_who_comes_late_is_told_that_a_stop_is_latched_and_why(robot, ros, eventually):
+    told: list[StopStatus] = []
+    assert robot.trigger('stop').success
+    qos = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    ros.node('late').create_subscription(StopStatus, 'nemotron/stop_status', told.append, qos)
+    eventually(lambda: bool(told))
+    assert (told[-1].latched, told[-1].reasons) == (True, ['stop'])
+    assert robot.node.trigger_deactivate() == SUCCESS  # which is no stop that could be cleared
+    robot.node._latches.latch('e-stop /e_stop')
+    eventually(lambda: told[-1].reasons == ['e-stop /e_stop', 'stop'])
+    assert robot.trigger('clear_stop').success
+    eventually(lambda: (told[-1].latched, told[-1].reasons) == (False, []))
 
 
 def test_a_stop_that_meets_trouble_is_latched_and_says_so(robot, monkeypatch):
