@@ -121,7 +121,7 @@ def render(
     if isinstance(form, NemotronXml):
         kwargs: dict[str, object] = {'enable_thinking': thinking}
         if tools:
-            kwargs['tools'] = [_function(tool) for tool in tools]
+            kwargs['tools'] = [as_function(tool) for tool in tools]
         return Prompt(tuple(_template_turn(_plain(m)) for m in messages), kwargs)
     return Prompt(tuple(_plain_turn(form, tools, _plain(m)) for m in messages), {})
 
@@ -135,7 +135,8 @@ def _plain(message: Message) -> Message:
     return replace(message, content=plain(message.content), tool_calls=calls)
 
 
-def _function(tool: ToolSpec) -> dict[str, object]:
+def as_function(tool: ToolSpec) -> dict[str, object]:
+    """Return a tool as OpenAI's API and chat templates take it."""
     return {
         'type': 'function',
         'function': {

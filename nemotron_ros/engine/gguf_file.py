@@ -54,6 +54,24 @@ def check(path: Path) -> None:
         )
 
 
+def text_of(path: Path, key: str) -> str:
+    """Return a text of the metadata, such as ``tokenizer.chat_template``; empty if it has none.
+
+    :raise ModelFileError: if ``path`` is no whole GGUF file.
+    """
+    check(path)
+    with _opened(path) as file:
+        file.seek(len(MAGIC))
+        _, _, pairs = struct.unpack('<IQQ', _read(file, 20))
+        for _ in range(pairs):
+            name = _string(file).decode()
+            (kind,) = struct.unpack('<I', _read(file, 4))
+            if name == key and kind == _STRING:
+                return _string(file).decode()
+            _skip(file, kind)
+    return ''
+
+
 def _opened(path: Path) -> BinaryIO:
     try:
         return path.open('rb')

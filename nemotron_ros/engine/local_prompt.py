@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import json
 from dataclasses import dataclass, replace
 from typing import Any
 
 from nemotron_ros.chat.formats.protocol import Format
 from nemotron_ros.chat.messages import Message
 from nemotron_ros.chat.prompt import format_for, render
+from nemotron_ros.chat.template import with_objects
 from nemotron_ros.engine.checkpoint import Checkpoint
 from nemotron_ros.engine.protocol import (
     ChatRequest,
@@ -32,7 +32,7 @@ class LocalPrompt:
         :raise EngineError: if the model's template refuses the messages.
         """
         prompt = render(self.form, request.tools, request.messages, request.thinking)
-        messages = [_with_objects(message) for message in prompt.messages]
+        messages = [with_objects(message) for message in prompt.messages]
         try:
             text = self.tokenizer.apply_chat_template(
                 messages, tokenize=False, add_generation_prompt=True, **prompt.template_kwargs
@@ -105,16 +105,3 @@ def load_prompt(checkpoint: Checkpoint) -> LocalPrompt:
             'tokenizer_config.json); a base model can not be asked, take an instruct model'
         )
     return LocalPrompt(tokenizer, format_for(template))
-
-
-def _with_objects(message: dict[str, object]) -> dict[str, object]:
-    """Return a message whose calls have their arguments as objects: servers take them as text,
-    templates don't."""
-    calls = message.get('tool_calls')
-    if not isinstance(calls, list):
-        return message
-    read = []
-    for call in calls:
-        function = {**call['function'], 'arguments': json.loads(call['function']['arguments'])}
-        read.append({**call, 'function': function})
-    return {**message, 'tool_calls': read}
