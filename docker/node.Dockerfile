@@ -55,6 +55,7 @@ RUN apt-get update \
         "ros-$ROS_DISTRO-std-msgs" \
         "ros-$ROS_DISTRO-std-srvs" \
         "ros-$ROS_DISTRO-tf2-msgs" \
+        "ros-$ROS_DISTRO-visualization-msgs" \
         libgomp1 \
         python3-httpx \
         python3-jinja2 \

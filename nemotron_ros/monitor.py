@@ -1,4 +1,5 @@
-"""Everyone who hears what happens in a node beside its clients: counts, diagnostics, trace."""
+"""Everyone who hears what happens in a node beside its clients: counts, diagnostics, markers,
+trace."""
 
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ from nemotron_ros.engine.factory import EngineSettings
 from nemotron_ros.engine.model_files import Catalogue, find
 from nemotron_ros.engine.protocol import Engine, EngineError, EngineState, ModelInfo
 from nemotron_ros.events import Event, Phase
+from nemotron_ros.markers.publisher import Markers
 from nemotron_ros.metrics import (
     Health,
     MetricsError,
@@ -63,6 +65,7 @@ class Monitor:
         self._folder = ''
         self._metrics_trouble = ''
         self._asking = threading.local()
+        self._markers = Markers(node, latched)
         Diagnostics(node, self.health)
 
     def health(self) -> Health:
@@ -93,6 +96,7 @@ class Monitor:
     def note(self, event: Event) -> None:
         """Take note of an event; never waits, never raises."""
         self._tally.note(event)
+        self._markers.note(event)
         if event.phase is Phase.PROMPTING:
             self._asking.command_id = event.command_id
         recorder = self._recorder
@@ -111,12 +115,13 @@ class Monitor:
         tool_file: ToolFile,
         model: ModelInfo,
     ) -> None:
-        """Begin the trace and serve the metrics, as far as they are wanted.
+        """Begin the trace, serve the metrics, as far as they are wanted, and show the world.
 
         What does not work is told, in the log and in the diagnostics, and left out: a robot
         does not stand still for want of a record.
         """
         self.close()
+        self._markers.show(tool_file)
         if watching.trace_folder:
             self._folder = str(Path(watching.trace_folder).expanduser())
             origin = Origin(
@@ -140,7 +145,8 @@ class Monitor:
                 self._node.get_logger().error(str(error))
 
     def close(self) -> None:
-        """End the trace and serve no more metrics."""
+        """End the trace, serve no more metrics, and show no robot's world."""
+        self._markers.show(None)
         recorder, self._recorder = self._recorder, None
         if recorder is not None and not recorder.close():
             self._node.get_logger().error('the trace could not be ended in time')

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from diagnostic_msgs.msg import DiagnosticArray
-from nemotron_msgs.msg import Confirmations, EngineStatus, Event, ToolManifest
+from nemotron_msgs.msg import Confirmations, EngineStatus, Event, StopStatus, ToolManifest
 from nemotron_msgs.srv import Confirm
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
@@ -26,6 +26,7 @@ from nemotron_ros.watch.news import (
     QuestionsTold,
     RobotTold,
     SeenInGraph,
+    StopTold,
 )
 
 LOOK_S = 0.5
@@ -64,6 +65,7 @@ class Link:
         for kind, name, take, qos in (
             (Event, f'{server}/events', self._take_event, EVENTS),
             (EngineStatus, f'{server}/engine_status', self._take_engine, _LATCHED),
+            (StopStatus, f'{server}/stop_status', self._take_stop, _LATCHED),
             (ToolManifest, f'{server}/tools', self._take_tools, _LATCHED),
             (Confirmations, f'{server}/confirmations', self._take_questions, _LATCHED),
             (DiagnosticArray, '/diagnostics', self._take_diagnostics, QoSProfile(depth=10)),
@@ -143,6 +145,9 @@ class Link:
     def _take_tools(self, message: ToolManifest) -> None:
         self._hear(RobotTold(message.robot, len(message.tools)))
 
+    def _take_stop(self, message: StopStatus) -> None:
+        self._hear(StopTold(', '.join(message.reasons) or 'stop' if message.latched else ''))
+
     def _take_diagnostics(self, message: DiagnosticArray) -> None:
         health = health_of(message.status, self._server.lstrip('/'))
         if health is not None:
@@ -171,7 +176,7 @@ def health_of(statuses: Iterable[_Status], node: str) -> HealthTold | None:
         if status.name.startswith(f'{node}: ')
     }
     try:
-        engine, commands, stop = parts['engine'], parts['commands'], parts['stop']
+        engine, commands = parts['engine'], parts['commands']
         return HealthTold(
             active=commands['active'] == 'true',
             running=int(commands['running']),
@@ -179,7 +184,6 @@ def health_of(statuses: Iterable[_Status], node: str) -> HealthTold | None:
             tokens_per_s=float(engine['tokens_per_s']),
             first_token_s=float(engine['first_token_s']),
             memory_mb=int(engine['memory_mb']),
-            stopped=stop['why'],
         )
     except (KeyError, ValueError):  # another node's, of the same name
         return None

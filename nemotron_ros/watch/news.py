@@ -29,7 +29,7 @@ class RobotTold:
 
 @dataclass(frozen=True)
 class HealthTold:
-    """How the node is, as it tells once a second. ``stopped`` is why nothing may run."""
+    """How the node is, as it tells once a second."""
 
     active: bool
     running: int
@@ -37,7 +37,6 @@ class HealthTold:
     tokens_per_s: float
     first_token_s: float
     memory_mb: int
-    stopped: str
 
 
 @dataclass(frozen=True)

@@ -104,15 +104,17 @@ def _state(view: View, now_s: float) -> Text:
     if view.stopped is None:
         return _one_line((' whether a stop is latched is not known yet', _DIM))
     if view.stopped:
-        clear = f'ros2 service call {_absolute(view.node)}/clear_stop std_srvs/srv/Trigger'
+        inactive = view.health is not None and not view.health.active
+        node = f'/{view.node.lstrip("/")}'
+        way_out = (
+            f'ros2 lifecycle set {node} activate'
+            if inactive
+            else f'ros2 service call {node}/clear_stop std_srvs/srv/Trigger'
+        )
         return _one_line(
-            (f' STOPPED: {visible(view.stopped)} ', 'bold white on red'), (f' {clear}', '')
+            (f' STOPPED: {visible(view.stopped)} ', 'bold white on red'), (f' {way_out}', '')
         )
     return _one_line((' no stop is latched', _GOOD))
-
-
-def _absolute(node: str) -> str:
-    return f'/{node.lstrip("/")}'
 
 
 def _one_line(*parts: tuple[str, str]) -> Text:

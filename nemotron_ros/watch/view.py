@@ -188,7 +188,7 @@ def _healthy(view: View, health: HealthTold, now_s: float) -> View:
             else command
             for command in commands
         )
-    return replace(view, health=health, stopped=health.stopped, commands=commands)
+    return replace(view, health=health, commands=commands)
 
 
 def _told(view: View, event: Event, now_s: float) -> View:

@@ -25,6 +25,7 @@ from nemotron_msgs.action import ExecuteCommand
 from ros_context import Ros
 from scripted_node import active_node
 from servers import VelocityLog
+from threads import in_thread
 
 from nemotron_ros.cancel import CancelToken
 from nemotron_ros.client import CommandClient
@@ -67,11 +68,7 @@ def robot(ros) -> Iterator[SimpleNamespace]:
 
     def begin(words: str) -> None:
         goal = ExecuteCommand.Goal(command=words, timeout_s=30.0)
-        send = threading.Thread(
-            target=lambda: results.append(client.send(goal, lambda _: None, CancelToken(30.0))),
-            daemon=True,
-        )
-        send.start()
+        in_thread(lambda: results.append(client.send(goal, lambda _: None, CancelToken(30.0))))
 
     yield SimpleNamespace(
         node=node, base=base, watching=watching, link=link, begin=begin, results=results
@@ -84,6 +81,7 @@ def test_all_that_the_node_tells_is_heard(robot, eventually):
     eventually(lambda: watching.view.health is not None, what='diagnostics')
     eventually(lambda: watching.view.engine is not None, what='engine')
     eventually(lambda: watching.view.robot is not None, what='tools')
+    eventually(lambda: watching.view.stopped is not None, what='stop')
     view = watching.view
     assert (view.engine.state, view.engine.engine) == ('ready', 'scripted')
     assert (view.robot.robot, view.robot.tools) == ('guarded', 4)
@@ -103,7 +101,7 @@ def test_the_stop_key_stops_what_moves(robot, eventually):
     eventually(lambda: robot.base.speeds[-1] == 0.0)
     eventually(lambda: robot.watching.view.commands[-1].status == 'STOPPED')
     eventually(lambda: robot.watching.view.key.text.startswith('stop: stopped'))
-    eventually(lambda: robot.watching.view.stopped == 'stop', what='by diagnostics')
+    eventually(lambda: robot.watching.view.stopped == 'stop')
 
 
 @pytest.mark.parametrize(

@@ -33,9 +33,10 @@ ALLOWED = {
     'trace': {'agent', 'bridge', 'chat', 'engine', 'events', 'tools'},
     'metrics': {'engine', 'events', 'trace'},
     'diagnostics': {'engine', 'metrics'},
-    'monitor': {'diagnostics', 'engine', 'events', 'metrics', 'tools', 'trace'},
+    'markers': {'events', 'tools', 'watch'},
+    'monitor': {'diagnostics', 'engine', 'events', 'markers', 'metrics', 'tools', 'trace'},
     'sim': {'spinning'},
-    'evaluation': {'agent', 'chat', 'engine', 'events', 'tools'},
+    'evaluation': {'agent', 'chat', 'engine', 'events', 'tools', 'trace'},
     'watch': {'bridge', 'chat', 'events', 'spinning', 'tools', 'trace'},
     'demo': {'bridge', 'bringup', 'chat', 'client', 'sim', 'tools'},
     'node': {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -21,7 +22,7 @@ from nemotron_ros.watch.news import (
 from nemotron_ros.watch.screen import readable, screen
 from nemotron_ros.watch.visible import call_text, visible
 
-HEALTH = HealthTold(True, 1, 2, 23.14, 0.412, 1180, '')
+HEALTH = HealthTold(True, 1, 2, 23.14, 0.412, 1180)
 READY = EngineTold('ready', 'llama_cpp', 'nemotron')
 QUESTION = Question('a', 'open_door', 'Open the front door.', {'wide': True}, 5.0, 13.0)
 
@@ -63,6 +64,11 @@ def test_a_latched_stop_is_told_with_its_reason_and_the_way_out(heard):
     assert 'ros2 service call /nemotron/clear_stop std_srvs/srv/Trigger' in third
 
 
+def test_a_node_that_is_not_active_has_another_way_out(heard):
+    news = (replace(HEALTH, active=False), StopTold('the node is not active'))
+    assert 'ros2 lifecycle set /nemotron activate' in lines(heard(*news), width=120)[2]
+
+
 def test_a_node_that_has_gone_hides_that_nothing_is_stopped(heard):
     third = lines(heard(StopTold(''), SeenInGraph(False)))[2]
     assert third.strip() == 'nemotron has gone; what stands here is old'
@@ -85,6 +91,16 @@ def test_the_newest_is_at_the_bottom_and_fits(tell, heard):
     assert '» please drive' in '\n'.join(shown)
     assert 'succeeded' in shown[-2]
     assert 'q quit' in shown[-1]
+
+
+def test_of_a_long_answer_the_end_is_shown(heard):
+    said = ' '.join(map(str, range(300)))
+    view = heard(
+        Event('one', 's', 0, Phase.ACCEPTED), Event('one', 's', 1, Phase.GENERATING, said)
+    )
+    shown = lines(view, height=10)
+    assert shown[-3].rstrip().endswith(' 299')
+    assert 'writes' in shown[-2]
 
 
 def test_a_question_is_shown_with_its_arguments_and_the_time_left(heard):

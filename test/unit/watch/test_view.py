@@ -27,7 +27,7 @@ from nemotron_ros.watch.view import (
     after,
 )
 
-IDLE = HealthTold(True, 0, 0, 0.0, 0.0, 500, '')
+IDLE = HealthTold(True, 0, 0, 0.0, 0.0, 500)
 DRIVE = ToolCall('call_1', 'drive', {'distance_m': 1.5})
 PENDING = CallRecord(DRIVE, ToolResult(Status.PENDING))
 OPEN = Question('a', 'drive', 'Drive straight.', {'distance_m': 1.0}, 5.0, 13.0)
@@ -129,10 +129,10 @@ def test_a_question_is_known_until_it_is_closed(heard):
     assert heard(QuestionsTold(()), view=view).questions == ()
 
 
-def test_stop_is_known_by_whatever_tells_it(heard):
-    assert heard().stopped is None
+def test_whether_a_stop_is_latched_is_not_guessed(heard):
+    assert heard(IDLE).stopped is None
     assert heard(StopTold('e_stop')).stopped == 'e_stop'
-    assert heard(StopTold('e_stop'), IDLE).stopped == ''
+    assert heard(StopTold('e_stop'), StopTold('')).stopped == ''
 
 
 # A node that is not there
@@ -164,7 +164,7 @@ def test_what_a_node_that_has_gone_was_doing_is_not_known(tell, heard):
 def test_a_node_that_was_started_anew_knows_nothing_of_the_command_before(tell, heard):
     view = heard(*tell('please drive')[:3])
     assert not after(view, IDLE, 101.0).commands[0].lost, 'its end may be on its way'
-    busy = HealthTold(True, 1, 0, 0.0, 0.0, 500, '')
+    busy = HealthTold(True, 1, 0, 0.0, 0.0, 500)
     assert not after(view, busy, 110.0).commands[0].lost
     assert after(view, IDLE, 110.0).commands[0].lost
 
