@@ -277,6 +277,8 @@ class NemotronNode(LifecycleNode):
         self._end_commands()
         self._free()
         super().destroy_node()
+        # rclpy leaves it, and with it a node in the graph whose services never answer.
+        self._state_machine.destroy_when_not_in_use()
 
     def _end_commands(self) -> bool:
         """End every command, and every call that another node has asked for."""

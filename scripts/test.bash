@@ -7,9 +7,9 @@ cd "$(dirname "$0")/.."
 beside=$(mktemp)
 trap 'rm -f "$beside"' EXIT
 # What bash runs in the background is deaf to interrupts, and the tests send some.
-env --default-signal=INT python -m pytest -rsR test/unit test/engine test/examples test/sim \
+env --default-signal=INT python -m pytest -rs test/unit test/engine test/examples test/sim \
     > "$beside" 2>&1 &
-python -m pytest -rsR test/ros test/launch
+python -m pytest -rs test/ros test/launch
 with_ros=$?
 wait $!
 beside_code=$?

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import importlib
-import os
 import sys
 from collections.abc import Iterator
 from functools import cache
@@ -14,11 +13,6 @@ import pytest
 
 HERE = Path(__file__).resolve().parent
 
-# A run must not hear another one, nor a robot in the house. UDP ports say which domains are
-# in use: domain n owns the 250 ports from 7400 + 250 n.
-DOMAINS = range(1, 102)
-FIRST_PORT, PORTS_PER_DOMAIN = 7400, 250
-
 # What the tests in a folder can't do without.
 NEEDED = {
     'ros': ('rclpy', 'nemotron_msgs'),
@@ -27,29 +21,13 @@ NEEDED = {
 }
 
 
-def ports_in_use() -> set[int]:
-    """Return the local UDP ports that are bound on this machine."""
-    ports = set()
-    for table in (Path('/proc/net/udp'), Path('/proc/net/udp6')):
-        if table.exists():
-            for line in table.read_text().splitlines()[1:]:
-                ports.add(int(line.split()[1].rsplit(':', 1)[1], 16))
-    return ports
-
-
-def free_domain(pid: int, ports: set[int]) -> int:
-    """Return a ROS domain that nobody uses, another one for another process if possible."""
-    used = {(port - FIRST_PORT) // PORTS_PER_DOMAIN for port in ports}
-    turned = [DOMAINS[(pid + i) % len(DOMAINS)] for i in range(len(DOMAINS))]
-    return next((domain for domain in turned if domain not in used), turned[0])
-
-
 # The checkout's own package comes before an installed one.
 sys.path[:0] = [str(HERE.parent), str(HERE / 'fixtures')]
 
-# Before anything imports rclpy; child processes inherit it.
-os.environ['ROS_DOMAIN_ID'] = str(free_domain(os.getpid(), ports_in_use()))
-os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+from ros_domain import take_domain  # noqa: E402
+
+DOMAIN = take_domain()
+"""Held as long as the run lasts."""
 
 
 @cache
@@ -106,15 +84,3 @@ def pytest_collect_directory(path: Path, parent: pytest.Collector) -> Unavailabl
     if not reasons:
         return None
     return UnavailableFolder.from_parent(parent, path=path, name=path.name, reason=reasons[0])
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Give a test over DDS that fails another try; the summary counts those that took it.
-
-    Now and then a node is not discovered within ten seconds while many come and go.
-    """
-    if not config.pluginmanager.hasplugin('rerunfailures'):
-        return
-    for item in items:
-        if any(HERE / folder in item.path.parents for folder in ('ros', 'sim')):
-            item.add_marker(pytest.mark.flaky(reruns=2))

@@ -14,6 +14,7 @@ from lifecycle_msgs.srv import ChangeState, GetState
 from nemotron_msgs.action import ExecuteCommand
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
+from ros_context import Ros
 from scripted_node import active_node, ask, scripted_node
 from servers import VelocityLog
 from std_srvs.srv import Trigger
@@ -160,3 +161,11 @@ def test_a_bug_in_a_transition_leaves_the_node_recoverable(ros, monkeypatch):
         node.trigger_configure()
     assert state(outside) == State.PRIMARY_STATE_UNCONFIGURED
     assert node.trigger_configure() == node.trigger_activate() == SUCCESS
+
+
+def test_a_node_that_was_destroyed_is_in_the_graph_no_more(ros, eventually):
+    outside, theirs = ros.node('outside'), Ros()
+    node = active_node(theirs)
+    eventually(lambda: 'nemotron' in outside.get_node_names())
+    theirs.close()
+    eventually(lambda: 'nemotron' not in outside.get_node_names(), what=f'{node} is there still')
