@@ -18,7 +18,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from queue import SimpleQueue
 from typing import Any, Protocol, TypeVar
 
 import rclpy
@@ -65,29 +64,68 @@ def serve(make: Callable[[], Any], args: Sequence[str] | None = None) -> int:
     except RuntimeError as error:
         print(f'{type(error).__name__}: {error}', file=sys.stderr)
         return 1
-    over: SimpleQueue[None] = SimpleQueue()  # unlike an event, it may be set amid its own setting
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: over.put(None))
-    try:
-        node = make()
-    except ParameterException as error:
-        # No shutdown of rclpy: it would destroy the node, and that is half made.
-        print(error, file=sys.stderr)
-        return 1
+    with told_to_end() as over:
+        try:
+            node = make()
+        except ParameterException as error:
+            # No shutdown of rclpy: it would destroy the node, and that is half made.
+            print(error, file=sys.stderr)
+            return 1
+        try:
+            return _run_alone(node, over)
+        finally:
+            node.destroy_node()
+            rclpy.try_shutdown()
+
+
+class Over:
+    """Whether a process is to end: told by a signal, or by itself."""
+
+    def __init__(self, heard: socket.socket, told: socket.socket) -> None:
+        self._heard = heard
+        self._told = told
+
+    def tell(self) -> None:
+        """Have it end."""
+        self._told.send(b'0')
+
+    def wait(self) -> None:
+        """Wait until it has been told."""
+        self._heard.recv(1)
+
+
+@contextmanager
+def told_to_end() -> Iterator[Over]:
+    """Yield what SIGINT and SIGTERM tell; once the block has ended they change nothing more."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    heard, told = socket.socketpair()
+    with heard, told:
+        told.setblocking(False)
+        # By a file and not by a lock: of two signals at once the kernel hands both to whichever
+        # thread it likes, and a main thread that waits for a lock would sleep on.
+        signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
+        for number in numbers:
+            signal.signal(number, lambda *_: None)
+        try:
+            yield Over(heard, told)
+        finally:
+            for number in numbers:
+                signal.signal(number, signal.SIG_IGN)  # it ends already, with its own exit code
+            signal.set_wakeup_fd(-1)
+
+
+def _run_alone(node: Any, over: Over) -> int:
+    """Run a node unless another one of its name runs; return the exit code."""
     name = node.get_fully_qualified_name()
-    try:
-        with taken(name) as it_is_ours:
-            if not it_is_ours:
-                node.get_logger().error(
-                    f'{name} runs on this machine already, and both would obey every command: '
-                    'end that one, or give each robot a namespace of its own'
-                )
-                return 1
-            with spun(node):
-                return _run(node, over)
-    finally:
-        node.destroy_node()
-        rclpy.try_shutdown()
+    with taken(name) as it_is_ours:
+        if not it_is_ours:
+            node.get_logger().error(
+                f'{name} runs on this machine already, and both would obey every command: '
+                'end that one, or give each robot a namespace of its own'
+            )
+            return 1
+        with spun(node):
+            return _run(node, over)
 
 
 @contextmanager
@@ -110,7 +148,7 @@ def taken(name: str) -> Iterator[bool]:
         yield True
 
 
-def _run(node: Served, over: SimpleQueue[None]) -> int:
+def _run(node: Served, over: Over) -> int:
     ready: list[bool] = []
 
     def begin() -> None:
@@ -118,12 +156,12 @@ def _run(node: Served, over: SimpleQueue[None]) -> int:
             ready.append(node.begin())
         finally:
             if ready != [True]:
-                over.put(None)
+                over.tell()
 
     # In a thread of its own, so that a signal ends a node that is still loading.
     beginning = threading.Thread(target=begin, daemon=True)
     beginning.start()
-    over.get()
+    over.wait()
     deadline_s = time.monotonic() + INTERRUPT_S
     interrupted = beginning.is_alive()
     while beginning.is_alive() and time.monotonic() < deadline_s:
