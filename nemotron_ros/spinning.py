@@ -152,10 +152,12 @@ def _run(node: Served, over: Over) -> int:
     ready: list[bool] = []
 
     def begin() -> None:
+        is_ready = False
         try:
-            ready.append(node.begin())
+            is_ready = node.begin()
         finally:
-            if ready != [True]:
+            ready.append(is_ready)
+            if not is_ready:
                 over.tell()
 
     # In a thread of its own, so that a signal ends a node that is still loading.
@@ -163,7 +165,7 @@ def _run(node: Served, over: Over) -> int:
     beginning.start()
     over.wait()
     deadline_s = time.monotonic() + INTERRUPT_S
-    interrupted = beginning.is_alive()
+    interrupted = not ready  # and not whether the thread lives: it tells before it ends
     while beginning.is_alive() and time.monotonic() < deadline_s:
         node.interrupt()
         beginning.join(0.05)
