@@ -15,6 +15,7 @@ from nemotron_ros.bridge.action_server_watch import ActionServerWatch
 from nemotron_ros.bridge.interfaces import load_action, load_message, load_service
 from nemotron_ros.bridge.latest import LatestMessage
 from nemotron_ros.bridge.qos import for_publisher
+from nemotron_ros.bridge.robot_time import RobotTime
 from nemotron_ros.bridge.tool_node import ToolNode
 from nemotron_ros.bridge.transforms import Transforms
 from nemotron_ros.tools.limits import MotionLimits
@@ -35,6 +36,7 @@ class Clients:
 
     def __init__(self, node: Node, limits: MotionLimits | None = None) -> None:
         self.limits = limits or MotionLimits()
+        self.time = RobotTime(node)
         self._node = node
         self._topic_name = functools.cache(node.resolve_topic_name)
         self._service_name = functools.cache(node.resolve_service_name)

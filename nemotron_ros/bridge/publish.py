@@ -9,6 +9,7 @@ from typing import Any
 
 from nemotron_ros.bridge.clients import Clients
 from nemotron_ros.bridge.latest import LatestMessage, Sample
+from nemotron_ros.bridge.robot_time import RobotTime
 from nemotron_ros.bridge.sender import NobodyListens, Sender
 from nemotron_ros.bridge.waiting import DISCOVERY_S
 from nemotron_ros.cancel import CancelToken, Cause
@@ -49,7 +50,7 @@ def publish(
     limit_s = _limit_s(binding, variables)
     period_s = None if binding.rate_hz is None else 1.0 / binding.rate_hz
     try:
-        arrived = _move(sender, watch, period_s, limit_s, cancel, progress)
+        arrived = _move(clients.time, sender, watch, period_s, limit_s, cancel, progress)
     except _MotionError as error:
         return ToolResult(Status.FAILED, None, str(error))
     finally:
@@ -103,6 +104,7 @@ class _Watch:
 
 
 def _move(
+    clock: RobotTime,
     sender: Sender,
     watch: _Watch | None,
     period_s: float | None,
@@ -110,26 +112,34 @@ def _move(
     cancel: CancelToken,
     progress: Callable[[object], None],
 ) -> bool:
-    """Publish until arrival, the limit or the token's end; True on arrival."""
-    began_s = time.monotonic()
-    deadline = began_s + limit_s
-    next_send = began_s
+    """Publish until arrival, the limit or the token's end; True on arrival.
+
+    Rate and limit are of the robot's time: that is what a motion takes. The wait for evidence
+    is also bounded by as long on the wall, and any motion by a clock that stands still.
+    """
+    began = clock.now()
+    next_send_s = 0.0
     sent = 0
-    told_s = began_s
+    told_s = began.wall_s
     while not cancel.ended:
         if watch is not None and sent and watch.arrived():
             return True
-        now = time.monotonic()
-        if sent and now >= deadline:
+        now = clock.now()
+        spent_s = now.robot_s - began.robot_s
+        bound_s = spent_s if watch is None else max(spent_s, now.wall_s - began.wall_s)
+        if sent and bound_s >= limit_s:
             return False
-        if now >= next_send:
+        if clock.stands_still(began):
+            raise _MotionError('/clock stands still; the motion was ended')
+        if spent_s >= next_send_s:
             sender.send()
             sent += 1
-            next_send = math.inf if period_s is None else max(next_send + period_s, now)
-        if now - told_s >= SILENCE_S:
-            told_s = now
-            progress({'elapsed_s': round(now - began_s, 1), 'at_most_s': round(limit_s, 1)})
-        pause_s = max(0.0, min(next_send, deadline, told_s + SILENCE_S) - time.monotonic())
+            next_send_s = math.inf if period_s is None else max(next_send_s + period_s, spent_s)
+        if now.wall_s - told_s >= SILENCE_S:
+            told_s = now.wall_s
+            progress({'elapsed_s': round(spent_s, 1), 'at_most_s': round(limit_s, 1)})
+        left_s = min(next_send_s - spent_s, limit_s - bound_s, told_s + SILENCE_S - now.wall_s)
+        pause_s = clock.pause_s(max(0.0, left_s))
         if watch is not None:
             watch.wait(pause_s, cancel)
         elif limit_s > 0:
