@@ -39,12 +39,14 @@ class Sampling:
     """How the model's words are drawn.
 
     ``bound_thinking`` has the engine itself end the reasoning after ``Limits.thinking_tokens``.
+    ``constrained`` holds the model to the tools' schemas while it writes.
     """
 
     temperature: float = 0.0
     seed: int = 0
     thinking: bool = False
     bound_thinking: bool = False
+    constrained: bool = True
 
 
 @dataclass(frozen=True)

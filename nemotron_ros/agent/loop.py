@@ -316,6 +316,7 @@ class Agent:
             max_thinking_tokens=self._limits.thinking_tokens
             if self._sampling.bound_thinking
             else 0,
+            constrained=self._sampling.constrained,
         )
 
 

@@ -8,11 +8,12 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -30,20 +31,24 @@ from nemotron_ros.deployment import Wanted, engine_settings
 from nemotron_ros.device.detect import detect
 from nemotron_ros.device.profile import load_profiles
 from nemotron_ros.edge_llm.cache import engines_folder
-from nemotron_ros.engine.factory import EngineSettings, make_engine
-from nemotron_ros.engine.model_files import Catalogue, load_catalogue
-from nemotron_ros.engine.protocol import Engine, EngineError
-from nemotron_ros.evaluation import plots
+from nemotron_ros.engine.factory import make_engine
+from nemotron_ros.engine.model_files import load_catalogue
+from nemotron_ros.engine.protocol import Engine, EngineError, EngineState, ModelInfo
+from nemotron_ros.engine.protocol import Progress as LoadProgress
+from nemotron_ros.evaluation import bfcl, plots
+from nemotron_ros.evaluation.bfcl import BfclError
 from nemotron_ros.evaluation.compare import compare
 from nemotron_ros.evaluation.record import Record, RecordError, Row, read, row_of, write
 from nemotron_ros.evaluation.report import compare_markdown, rates_table, run_markdown, tags_table
-from nemotron_ros.evaluation.run import Conduct, Item, Result, items_of, run_items
+from nemotron_ros.evaluation.run import Conduct, Item, items_of, run_items
 from nemotron_ros.evaluation.scenario import ScenarioError, load
 from nemotron_ros.evaluation.split import PARTS, part_of
 from nemotron_ros.tools import tool_file
 from nemotron_ros.tools.model import ToolFile
 from nemotron_ros.tools.tool_file import ToolFileError
 from nemotron_ros.trace.hashes import sha256_of
+
+Drawn = TypeVar('Drawn')
 
 
 def add_parser(verbs: Any) -> None:
@@ -83,6 +88,13 @@ def _add_items(parser: argparse.ArgumentParser) -> None:
         '--tools', type=Path, metavar='FILE',
         help='tool file for the robot that it names (config/tools/ROBOT.yaml)',
     )  # fmt: skip
+    group.add_argument(
+        '--bfcl',
+        nargs='+',
+        metavar='WHAT',
+        help='in place of scenarios: categories of the Berkeley Function-Calling Leaderboard '
+        f'({", ".join(bfcl.CATEGORIES)}), or files of it',
+    )
     group.add_argument('--part', choices=(*PARTS, 'all'), default='tuning', help='(tuning)')
     group.add_argument('--tags', nargs='+', metavar='TAG', help='only what has one of these')
     group.add_argument('--limit', type=_count, metavar='N', help='at most so many items')
@@ -96,6 +108,9 @@ def _add_conduct(parser: argparse.ArgumentParser) -> None:
     group.add_argument('--seed', type=int, default=0, help='of the first run (0)')
     group.add_argument('--temperature', type=float, default=0.0, help='of the sampling (0)')
     group.add_argument('--thinking', action='store_true', help='let the model reason')
+    group.add_argument(
+        '--unconstrained', action='store_true', help="don't hold it to the tools as it writes"
+    )
     group.add_argument('--ask-user', action='store_true', help='let it ask the person by a tool')
     group.add_argument(
         '--timeout', type=seconds, default=120.0, metavar='S', help='for one command (120)'
@@ -103,10 +118,10 @@ def _add_conduct(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run scenarios; 0 if that could be done, however good the model is."""
+    """Ask what is to be asked; 0 if that could be done, however good the model is."""
     try:
-        items, tool_files = _items(arguments)
         catalogue = load_catalogue(config_path('models.yaml'))
+        asking = _bfcl(arguments) if arguments.bfcl else _scenarios(arguments)
         settings = engine_settings(
             _wanted(arguments),
             load_profiles(config_path('devices')),
@@ -115,9 +130,9 @@ def run(arguments: argparse.Namespace) -> int:
             engines_folder(),
         )
         arguments.out.mkdir(parents=True, exist_ok=True)
-        record = _run(arguments, items, tool_files, settings, catalogue)
+        record = _run(arguments, asking, lambda: make_engine(settings, catalogue, _unheard))
         _save(record, arguments.out)
-    except (ScenarioError, ToolFileError, EngineError, OSError, _NothingToDo) as error:
+    except (ScenarioError, ToolFileError, BfclError, EngineError, OSError, _NothingToDo) as error:
         print(f'nemotron eval: {error}', file=sys.stderr)
         return 1
     print(f'{rates_table(record.rows)}\n\n{tags_table(record.rows)}\n\nin {arguments.out}')
@@ -147,7 +162,19 @@ class _NothingToDo(Exception):
     """No item is left of what was asked for."""
 
 
-def _items(arguments: argparse.Namespace) -> tuple[list[Item], Mapping[str, ToolFile]]:
+@dataclass(frozen=True)
+class _Asking:
+    """What is to be asked: how many rows will come of it, of which files, and how.
+
+    ``run`` takes what makes the engine, what is told while it loads, and what is told each row.
+    """
+
+    rows: int
+    settings: Mapping[str, Any]
+    run: Callable[[Callable[[], Engine], LoadProgress, Callable[[Row], None]], ModelInfo]
+
+
+def _scenarios(arguments: argparse.Namespace) -> _Asking:
     tool_files: dict[str, ToolFile] = {}
     if arguments.tools is not None:
         given = tool_file.load(arguments.tools)
@@ -164,23 +191,66 @@ def _items(arguments: argparse.Namespace) -> tuple[list[Item], Mapping[str, Tool
             tool_files[robot] = tool_file.load(path)
         return tool_files[robot]
 
-    items = items_of(load(_files(arguments.scenarios), tool_file_of))
-    chosen = [item for item in items if _is_asked(item, arguments.part, arguments.tags)]
+    files = _files(arguments.scenarios)
+    every = items_of(load(files, tool_file_of))
+    chosen = [item for item in every if _is_asked(item, arguments.part, arguments.tags)]
     if not chosen:
-        tags = sorted({tag for item in items for tag in item.scenario.tags})
+        tags = sorted({tag for item in every for tag in item.scenario.tags})
         raise _NothingToDo(
-            f'none of {len(items)} items is of the part {arguments.part} and has a tag of '
+            f'none of {len(every)} items is of the part {arguments.part} and has a tag of '
             f'{arguments.tags}; there is {", ".join(tags)}'
         )
-    if arguments.limit is not None:
-        drawn = {item.key for item in sorted(chosen, key=_lot)[: arguments.limit]}
-        chosen = [item for item in chosen if item.key in drawn]
-    return chosen, tool_files
+    items = _drawn(chosen, arguments.limit, lambda item: item.key)
+    conduct = Conduct(
+        Limits(), _sampling(arguments), arguments.ask_user, arguments.runs, arguments.timeout
+    )
+    robots = sorted({item.scenario.robot for item in items})
+    settings = {
+        'part': arguments.part,
+        'tags': arguments.tags or [],
+        'runs': conduct.runs,
+        'ask_user': conduct.ask_user,
+        'tool_files': {robot: sha256_of(Path(tool_files[robot].path))[:12] for robot in robots},
+        'scenarios': {file.name: sha256_of(file)[:12] for file in files},
+    }
+    return _Asking(
+        len(items) * conduct.runs,
+        settings,
+        lambda engine, loading, told: run_items(
+            items, tool_files, engine, conduct, loading, lambda result: told(row_of(result))
+        ),
+    )
 
 
-def _lot(item: Item) -> str:
-    """Return what items are drawn by: the same ones each time, of all files and tags."""
-    return hashlib.sha256(item.key.encode()).hexdigest()
+def _bfcl(arguments: argparse.Namespace) -> _Asking:
+    found = [entry for what in arguments.bfcl for entry in bfcl.load(what)]
+    entries = _drawn(found, arguments.limit, lambda entry: entry.id)
+    return _Asking(
+        len(entries),
+        {'part': f'BFCL v4 {", ".join(sorted({entry.category for entry in entries}))}'},
+        lambda engine, loading, told: bfcl.run_entries(
+            entries, engine, _sampling(arguments), arguments.timeout, loading, told
+        ),
+    )
+
+
+def _sampling(arguments: argparse.Namespace) -> Sampling:
+    return Sampling(
+        arguments.temperature,
+        arguments.seed,
+        arguments.thinking,
+        constrained=not arguments.unconstrained,
+    )
+
+
+def _drawn(every: Sequence[Drawn], limit: int | None, key: Callable[[Drawn], str]) -> list[Drawn]:
+    """Return at most so many, drawn by a hash: the same ones each time, from everywhere."""
+
+    def lot(one: Drawn) -> str:
+        return hashlib.sha256(key(one).encode()).hexdigest()
+
+    drawn = set(map(key, sorted(every, key=lot)[:limit]))
+    return [one for one in every if key(one) in drawn]
 
 
 def _is_asked(item: Item, part: str, tags: Sequence[str] | None) -> bool:
@@ -208,52 +278,28 @@ def _wanted(arguments: argparse.Namespace) -> Wanted:
     )
 
 
-def _run(
-    arguments: argparse.Namespace,
-    items: Sequence[Item],
-    tool_files: Mapping[str, ToolFile],
-    settings: EngineSettings,
-    catalogue: Catalogue,
-) -> Record:
-    conduct = Conduct(
-        Limits(),
-        Sampling(arguments.temperature, arguments.seed, arguments.thinking),
-        arguments.ask_user,
-        arguments.runs,
-        arguments.timeout,
-    )
+def _run(arguments: argparse.Namespace, asking: _Asking, engine: Callable[[], Engine]) -> Record:
     began, began_s = datetime.now(timezone.utc), time.monotonic()
     rows: list[Row] = []
+    with _bar(asking.rows) as bar:
 
-    def engine() -> Engine:
-        return make_engine(settings, catalogue, lambda _state, _text: None)
-
-    with _bar(len(items) * conduct.runs) as bar:
-
-        def told(result: Result) -> None:
-            rows.append(row_of(result))
+        def told(row: Row) -> None:
+            rows.append(row)
             bar.advance(rows)
 
-        model = run_items(items, tool_files, engine, conduct, bar.loading, told)
+        model = asking.run(engine, bar.loading, told)
     board = detect()
-    robots = sorted({item.scenario.robot for item in items})
     return Record(
         {
             'engine': model.engine,
             'model': model.model,
             'context_tokens': model.context_tokens,
-            'part': arguments.part,
-            'tags': arguments.tags or [],
+            **asking.settings,
             'limit': arguments.limit,
-            'runs': conduct.runs,
             'seed': arguments.seed,
             'temperature': arguments.temperature,
             'thinking': arguments.thinking,
-            'ask_user': arguments.ask_user,
-            'tool_files': {
-                robot: sha256_of(Path(tool_files[robot].path))[:12] for robot in robots
-            },
-            'scenarios': {file.name: sha256_of(file)[:12] for file in _files(arguments.scenarios)},
+            'constrained': not arguments.unconstrained,
         },
         {
             'began': began.isoformat(timespec='seconds'),
@@ -263,6 +309,10 @@ def _run(
         },
         tuple(rows),
     )
+
+
+def _unheard(_state: EngineState, _text: str) -> None:
+    """Leave what an engine tells of itself to the errors of what is asked."""
 
 
 def _save(record: Record, folder: Path) -> None:

@@ -191,7 +191,8 @@ def body(
         fields['model'] = model
     if dialect.grammar is not None:
         fields['chat_template_kwargs'] = prompt.template_kwargs
-        fields['grammar'] = dialect.grammar(form, end, request)
+        if request.constrained:
+            fields['grammar'] = dialect.grammar(form, end, request)
         return fields
     if dialect.thinking is not None:
         fields |= dialect.thinking(request.thinking)
@@ -202,7 +203,8 @@ def body(
         )
     if request.tools:
         fields |= {'tools': prompt.template_kwargs['tools'], 'tool_choice': 'auto'}
-        fields |= dialect.guide(request)
+        if request.constrained:
+            fields |= dialect.guide(request)
     return fields
 
 

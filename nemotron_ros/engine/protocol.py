@@ -17,7 +17,8 @@ class ChatRequest:
 
     ``tools`` empty means that the model may only answer in words. ``max_thinking_tokens``
     bounds the reasoning by itself, 0 leaves it to ``max_tokens``; an engine that has no such
-    bound refuses any other.
+    bound refuses any other. ``constrained`` holds the model to the tools' schemas where the
+    engine can; it is for measurements to let it go.
     """
 
     messages: tuple[Message, ...]
@@ -27,6 +28,7 @@ class ChatRequest:
     seed: int = 0
     thinking: bool = False
     max_thinking_tokens: int = 0
+    constrained: bool = True
 
 
 @dataclass(frozen=True)

@@ -102,6 +102,10 @@ class TensorRtLlmEngine:
 
     def open(self, warm: ChatRequest, progress: Progress) -> ModelInfo:
         """Load the model and answer once, so that all is compiled; see :class:`Engine`."""
+        if not warm.constrained:
+            raise EngineError(
+                f'constrained: the engine {NAME} always holds the model to the tools'
+            )
         library, options, *_ = import_packages(NAME, PACKAGES, INSTALL)
         closed = self._closed
         checkpoint = find_checkpoint(self._name)

@@ -100,6 +100,10 @@ class TransformersEngine:
 
     def open(self, warm: ChatRequest, progress: Progress) -> ModelInfo:
         """Load the model and read the opening; see :class:`Engine`."""
+        if not warm.constrained:
+            raise EngineError(
+                f'constrained: the engine {NAME} always holds the model to the tools'
+            )
         _, torch, *_ = import_packages(NAME, PACKAGES, INSTALL)
         torch.set_num_threads(self._threads)
         try:

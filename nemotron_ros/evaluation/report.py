@@ -111,11 +111,14 @@ def what_came_of(row: Row) -> str:
     parts = []
     for call in row.calls:
         arguments = ', '.join(map(_plain, call['arguments'].values()))
-        refused = '' if call['status'] == 'succeeded' else f' {call["status"]}'
+        refused = '' if call['status'] in ('succeeded', '') else f' {call["status"]}'
         parts.append(f'{call["name"]}({arguments}){refused}')
     if row.text:
         parts.append(f'"{row.text}"')
-    if CommandStatus[row.outcome.upper()] in CUT_SHORT:
+    # The leaderboard's checker says what is wrong with calls that nobody has run.
+    if CommandStatus[row.outcome.upper()] in CUT_SHORT or (
+        row.outcome == 'answered' and row.calls
+    ):
         parts.append(f'{row.outcome}: {row.error}')
     return ', '.join(parts)
 

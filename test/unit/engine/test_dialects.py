@@ -154,6 +154,13 @@ def test_no_llama_server_is_sent_what_ends_it(form: NemotronXml | JsonCall) -> N
         assert '%llguidance' not in grammar
 
 
+@pytest.mark.parametrize('name', DIALECTS)
+def test_a_model_can_be_let_go_for_a_measurement(name: str) -> None:
+    sent, free = fields(name), fields(name, replace(REQUEST, constrained=False))
+    assert free.keys() & {'grammar', 'guided_decoding', 'response_format'} == set()
+    assert free == {key: value for key, value in sent.items() if key in free}
+
+
 def test_a_lark_grammar_can_end_with_the_model_s_own_end() -> None:
     for end, is_there in (('<|im_end|>', True), ('</s>', True), ('', False), ('END', False)):
         grammar = lark(NemotronXml(), end, REQUEST)
