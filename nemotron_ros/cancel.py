@@ -33,7 +33,6 @@ class CancelToken:
         if timeout_s is not None and not (math.isfinite(timeout_s) and timeout_s > 0):
             raise ValueError(f'timeout_s: expected a finite number > 0, got {timeout_s!r}')
         self._deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        self._event = threading.Event()
         self._lock = threading.Lock()
         self._cause: Cause | None = None
         self._callbacks: list[Callable[[], None]] = []
@@ -41,10 +40,9 @@ class CancelToken:
     def cancel(self, cause: Cause = Cause.CANCELED) -> None:
         """End the token. The first cause counts; later calls change nothing."""
         with self._lock:
-            if self._event.is_set():
+            if self._cause is not None:
                 return
             self._cause = Cause.DEADLINE if self._overdue() else cause
-            self._event.set()
             callbacks, self._callbacks = self._callbacks, []
         with ExitStack() as stack:  # one that raises keeps none of the others from running
             for callback in reversed(callbacks):
@@ -72,7 +70,12 @@ class CancelToken:
 
     def wait(self, timeout_s: float) -> bool:
         """Sleep for ``timeout_s`` seconds or until the token ends; True if it has ended."""
-        self._event.wait(min(timeout_s, self.remaining_s(), threading.TIMEOUT_MAX))
+        woken = threading.Event()
+        forget = self.on_cancel(woken.set)
+        try:
+            woken.wait(min(timeout_s, self.remaining_s(), threading.TIMEOUT_MAX))
+        finally:
+            forget()
         return self.ended
 
     def on_cancel(self, callback: Callable[[], None]) -> Callable[[], None]:
@@ -85,7 +88,7 @@ class CancelToken:
         """
         if not self.ended:
             with self._lock:
-                if not self._event.is_set():
+                if self._cause is None:
                     self._callbacks.append(callback)
                     return lambda: self._forget(callback)
         callback()

@@ -11,7 +11,6 @@ from nemotron_ros.bridge.ending import cut_short, succeeded
 from nemotron_ros.bridge.interfaces import load_service
 from nemotron_ros.bridge.motion_limits import check_motion
 from nemotron_ros.bridge.sender import NobodyListens, Sender
-from nemotron_ros.bridge.values import fields_of
 from nemotron_ros.bridge.waiting import DISCOVERY_S, POLL_S, until_done, until_true
 from nemotron_ros.cancel import CancelToken
 from nemotron_ros.tools.model import CallService
@@ -77,9 +76,9 @@ def _wait(client: Any, future: Any, budget: CancelToken) -> bool:
 
 
 def _judge(binding: CallService, response: Any, variables: Mapping[str, Any]) -> ToolResult:
-    seen = fields_of(response)
-    if seen.get('success') is False:
-        reason = seen.get('message') or f'the service {binding.name} reported a failure'
+    if getattr(response, 'success', None) is False:
+        reason = getattr(response, 'message', '')
+        reason = reason or f'the service {binding.name} reported a failure'
         return ToolResult(Status.FAILED, None, str(reason))
     return succeeded(f'the service {binding.name}', response, binding.value, variables)
 

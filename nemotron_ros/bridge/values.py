@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +13,13 @@ from nemotron_ros.bridge.convert import number_to_json, to_json
 
 def fields_of(message: Any) -> dict[str, Any]:
     """Return a message's fields by name, as templates see them."""
-    return {name: getattr(message, name) for name in message.get_fields_and_field_types()}
+    message_class: Any = type(message)
+    return {name: getattr(message, name) for name in _names(message_class)}
+
+
+@functools.cache
+def _names(message_class: Any) -> tuple[str, ...]:
+    return tuple(message_class.get_fields_and_field_types())
 
 
 def plain(value: Any) -> object:

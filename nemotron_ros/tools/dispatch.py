@@ -163,7 +163,11 @@ class Dispatcher:
                     why = 'dry run: valid and allowed, not sent'
                     return ToolResult(Status.NOT_RUN, error=why, clamped=clamped)
                 result = self._executor.execute(tool, arguments, cancel, progress)
-                return replace(result, confirmed_by=who, clamped=clamped)
+                return (
+                    replace(result, confirmed_by=who, clamped=clamped)
+                    if who or clamped
+                    else result
+                )
         except EndedAtGateError:
             return _ended_before(cancel)
         except Denied as denied:
