@@ -92,10 +92,7 @@ class Judge:
             best.false_actions,
             len(invalid) - violations,
             violations,
-            best.exact
-            and not best.false_actions
-            and answer is not False
-            and outcome.status not in CUT_SHORT,
+            best.exact and answer is not False and outcome.status not in CUT_SHORT,
         )
 
     def _held(
