@@ -30,6 +30,8 @@ _PHASES = {
     Phase.ACCEPTED: 'taken',
     Phase.PROMPTING: 'reads the prompt …',
     Phase.GENERATING: 'writes …',
+    Phase.CALLING: 'calls …',
+    Phase.EXECUTING: 'acts …',
     Phase.QUEUED: 'waits for others',
 }
 _MARKS = {
@@ -164,7 +166,8 @@ def _call(seen: CallSeen, now_s: float) -> Text:
         if seen.progress is not None:
             text.append(f'  {_end_of(value_text(seen.progress))}', _DIM)
     else:
-        text.append(f'  {result.status.name.lower()} in {result.duration_s:.1f} s', style)
+        if not result.rule:
+            text.append(f'  {result.status.name.lower()} in {result.duration_s:.1f} s', style)
         if result.confirmed_by:
             text.append(f'  confirmed by {visible(result.confirmed_by)}')
         if result.value is not None:

@@ -42,6 +42,7 @@ MAKE_VARIABLES = set(re.findall(r'^(\w+) \?=', (ROOT / 'Makefile').read_text(), 
 
 MACHINE = 'it changes the machine'
 NETWORK = 'it needs a network'
+YOURS = 'it reads what is yours; test_dataset.py runs it'
 NODE = 'it needs a node; test/ros/test_code_blocks.py runs it'
 BOARD = "it needs NVIDIA's board"
 LONG = 'it takes too long'
@@ -63,6 +64,8 @@ NOT_RUN = {
     'nemotron confirm': NODE,
     'nemotron engine build': BOARD,
     'nemotron engine serve': BOARD,
+    'nemotron dataset export out/data.jsonl --model': YOURS,
+    'nemotron dataset export out/data.jsonl --scenarios': YOURS,
     'nemotron eval': LONG,
     'nemotron mcp': 'it serves; test/ros/test_mcp.py starts it',
     'nemotron model fetch': NETWORK,
@@ -77,6 +80,7 @@ NOT_RUN = {
     'python3 -m venv': LONG,
     'ros2': 'it needs ros2cli; test/launch starts what it would',
     'rosdep': NETWORK,
+    'rviz2': 'it needs a screen',
     'sudo': MACHINE,
     'systemctl': MACHINE,
     'vllm': 'it needs a GPU',

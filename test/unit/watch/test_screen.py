@@ -79,7 +79,7 @@ def test_a_command_with_its_call_the_rule_and_the_outcome(tell, heard):
     assert '» please drive' in text
     assert '✓ drive(distance_m: 1.5)  admitted  succeeded in 0.0 s' in text
     assert 'succeeded after 0.0 s' in text
-    assert '✗ drive(distance_m: 50)  invalid by schema  invalid in' in text
+    assert '✗ drive(distance_m: 50)  invalid by schema  distance_m: expected at most' in text
     assert 'not_done after' in text
 
 
