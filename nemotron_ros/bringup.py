@@ -191,10 +191,19 @@ ANY_PROCESS = {
 
 HEADLESS_ROBOT = {
     **ANY_PROCESS,
-    'speed': Setting('Simulated seconds per second.', float),
+    'speed': Setting('Simulated seconds per second, at most.', float),
     'battery': Setting('Charge of the battery at the start, 0 to 1.', float),
     'top_view_path': Setting('Where the service sim/top_view writes its picture.'),
     'publish_clock': Setting('Publish /clock; it does with use_sim_time.', bool),
+    'robots': Setting('Namespaces of several robots in one flat, parted by commas.'),
+    'people': Setting('How many people walk about.', int),
+    'camera': Setting('Render camera/image; needs a driver for EGL.', bool),
+    'shut_doors': Setting('Doors that are shut at first, parted by commas.'),
+    'noise_seed': Setting('Decides what chance brings.', int),
+    'latency_s': Setting('How late messages come and go, on average, seconds.', float),
+    'dropout': Setting('Share of the time that odom and scan are silent.', float),
+    'dropout_s': Setting('How long they are silent then, on average, seconds.', float),
+    'wheel_slip': Setting('Share of the turns of the wheels that move nothing.', float),
 }
 
 

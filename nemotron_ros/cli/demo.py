@@ -18,7 +18,6 @@ from nemotron_ros.engine.protocol import EngineError
 from nemotron_ros.tools.tool_file import load
 
 if TYPE_CHECKING:
-    from nemotron_ros.demo.recording import Moment
     from nemotron_ros.demo.trial import Run
 
 ENOUGH = 8
@@ -61,6 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _try(console: Console, model: Path, folder: Path, began_s: float) -> int:
     from nemotron_ros.demo import report
     from nemotron_ros.demo.cases import CASES
+    from nemotron_ros.demo.film import write_films
     from nemotron_ros.demo.recording import Recording
     from nemotron_ros.demo.trial import Trial, started
     from nemotron_ros.spinning import spinning
@@ -94,32 +94,9 @@ def _try(console: Console, model: Path, folder: Path, began_s: float) -> int:
     for line in (*lies, *breaches):
         console.print(f'  {line}', style='red', markup=False)
     console.print(f'path driven: {picture}\nmeasurements: {data}', markup=False)
-    for line in films(folder, recording.moments, model.stem):
+    for line in write_films(folder, recording.moments, model.stem):
         console.print(line, markup=False)
     return 0 if verdict(runs, breaches) else 1
-
-
-def films(folder: Path, moments: Sequence[Moment], model: str) -> list[str]:
-    """Write the film of it into a folder; return what to say of it.
-
-    A film that can't be written is told, and is no failure: it proves nothing.
-    """
-    from nemotron_ros.demo.film import SPEED, FilmError, ffmpeg, frames, write_gif, write_mp4
-    from nemotron_ros.sim.world import flat
-
-    gif, mp4 = folder / 'demo.gif', folder / 'demo.mp4'
-    lines = []
-    pictures = frames(flat(), moments, f'{model}, {SPEED:g} times as fast')
-    try:
-        write_gif(pictures, gif)
-        lines.append(f'film: {gif}')
-        program = ffmpeg()
-        if program is not None:
-            write_mp4(gif, mp4, program)
-            lines.append(f'film: {mp4}')
-    except FilmError as error:
-        lines.append(f'no film: {error}')
-    return lines
 
 
 def verdict(runs: Sequence[Run], breaches: Sequence[str]) -> bool:

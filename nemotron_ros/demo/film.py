@@ -15,9 +15,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from nemotron_ros.demo.recording import Moment
 from nemotron_ros.demo.words import Words
-from nemotron_ros.sim.scene import Scene
+from nemotron_ros.sim.scene import Scene, Seen
 from nemotron_ros.sim.top_view import TopView, colour_at
-from nemotron_ros.sim.world import Pose, World
+from nemotron_ros.sim.world import Pose, World, flat
 
 WIDTH_PX = 640
 WORDS_PX = 84
@@ -35,6 +35,25 @@ GREEN, RED = (118, 185, 0), (239, 83, 80)
 
 class FilmError(Exception):
     """The film could not be written."""
+
+
+def write_films(folder: Path, moments: Sequence[Moment], model: str) -> list[str]:
+    """Write ``demo.gif`` into a folder, and ``demo.mp4`` where ffmpeg is; return what to say.
+
+    A film that can't be written is told, and is no failure: it proves nothing.
+    """
+    gif, mp4 = folder / 'demo.gif', folder / 'demo.mp4'
+    lines = []
+    try:
+        write_gif(frames(flat(), moments, f'{model}, {SPEED:g} times as fast'), gif)
+        lines.append(f'film: {gif}')
+        program = ffmpeg()
+        if program is not None:
+            write_mp4(gif, mp4, program)
+            lines.append(f'film: {mp4}')
+    except FilmError as error:
+        lines.append(f'no film: {error}')
+    return lines
 
 
 def frames(world: World, moments: Sequence[Moment], note: str = '') -> Iterator[Image.Image]:
@@ -58,7 +77,8 @@ def frames(world: World, moments: Sequence[Moment], note: str = '') -> Iterator[
                 break
         at_s = max(at_s, starts[shown]) + FRAME_S * SPEED
         truth, words = moments[shown].truth, moments[shown].words
-        scene = Scene(Pose(truth.x, truth.y, truth.yaw), truth.things, list(path))
+        robot = Seen(Pose(truth.x, truth.y, truth.yaw), list(path))
+        scene = Scene(world, (robot,), truth.things, truth.people)
         frame = _with_words(view.picture(scene), words, note)
         hold_s = HOLD_S if _ends(moments, shown) else FRAME_S
         if shown == len(moments) - 1:

@@ -15,6 +15,8 @@ class Body(Protocol):
     """A round robot with a laser and a gripper in a flat. Metres, radians and seconds."""
 
     collisions: int
+    touches: int
+    near_misses: int
     battery: float
     wheels_rad: tuple[float, float]
 
@@ -46,6 +48,14 @@ class Body(Protocol):
     def twist(self) -> tuple[float, float]:
         """Speed along the heading, and turning rate."""
 
+    @property
+    def odometry(self) -> Pose:
+        """Where it takes itself to be."""
+
+    @property
+    def wheel_twist(self) -> tuple[float, float]:
+        """How fast it takes itself to be."""
+
     def command(self, v: float, w: float) -> None:
         """Ask for a speed and a turning rate; both are limited."""
 
@@ -54,6 +64,9 @@ class Body(Protocol):
 
     def things(self) -> dict[str, tuple[float, float]]:
         """Return where each thing is."""
+
+    def people(self) -> dict[str, tuple[float, float]]:
+        """Return where each person is."""
 
     def close_gripper(self) -> str:
         """Grab the nearest thing in reach; return the name of what is held."""

@@ -1,4 +1,7 @@
-"""Drives the robot to a pose by itself, and stops before what stands in the way."""
+"""Drives the robot to a pose by itself, and stops before what stands in the way.
+
+It knows of itself what the robot knows: its odometry. Where that has drifted, so does the driver.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,7 @@ class Driver:
     def go(self, goal: Pose) -> None:
         """Begin to drive to a pose; without a way there it stands, and is blocked at once."""
         self._robot.command(0.0, 0.0)
-        self._points = plan(self._robot.world, self._robot.pose, goal)
+        self._points = plan(self._robot.world, self._robot.odometry, goal)
         self._goal = goal
         self._waiting_s = 0.0
         self._looked_at_s = -math.inf
@@ -58,8 +61,8 @@ class Driver:
         if name not in things:
             self.state = Driving.BLOCKED
             return False
-        x, y = things[name]
-        pose = self._robot.pose
+        x, y = self._as_seen(*things[name])
+        pose = self._robot.odometry
         away_m = GRIPPER_M + 0.1
         # Come from where the robot is, or from the nearest side that has room.
         towards = math.atan2(pose.y - y, pose.x - x)
@@ -85,7 +88,7 @@ class Driver:
         if self.state is not Driving.DRIVING or self._goal is None:
             return
         robot, goal = self._robot, self._goal
-        pose = robot.pose
+        pose = robot.odometry
         while self._points and math.dist((pose.x, pose.y), self._points[0]) < AT_POINT_M:
             self._points.pop(0)
         if not self._points:
@@ -94,7 +97,7 @@ class Driver:
                 robot.command(0.0, _turn(off))
                 return
             robot.command(0.0, 0.0)
-            v, w = robot.twist
+            v, w = robot.wheel_twist
             if abs(v) < 0.005 and abs(w) < 0.005:
                 self.state = Driving.ARRIVED
             return
@@ -112,6 +115,15 @@ class Driver:
         self._waiting_s = 0.0
         left_m = math.dist((pose.x, pose.y), (x, y))
         robot.command(max(0.08, min(SPEED_MPS, 1.2 * left_m)), _turn(off))
+
+    def _as_seen(self, x: float, y: float) -> tuple[float, float]:
+        """Return where something is by the robot's odometry, as its eyes tell it."""
+        pose, believed = self._robot.pose, self._robot.odometry
+        turn, dx, dy = believed.yaw - pose.yaw, x - pose.x, y - pose.y
+        return (
+            believed.x + dx * math.cos(turn) - dy * math.sin(turn),
+            believed.y + dx * math.sin(turn) + dy * math.cos(turn),
+        )
 
     def _obstacle(self) -> bool:
         """Whether something stands close before the robot, as its laser sees it."""

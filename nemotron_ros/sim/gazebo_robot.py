@@ -20,8 +20,9 @@ Battery and loudspeaker are this node's: Gazebo has no part for them that all re
 from __future__ import annotations
 
 import math
+import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,6 @@ from sensor_msgs.msg import LaserScan
 from std_msgs.msg import Empty, Float64, String
 from std_srvs.srv import Trigger
 
-from nemotron_ros.sim.body import Body
 from nemotron_ros.sim.gazebo_world import FINGER_TRAVEL_M
 from nemotron_ros.sim.node import HeadlessRobot
 from nemotron_ros.sim.robot import (
@@ -45,6 +45,7 @@ from nemotron_ros.sim.robot import (
     TRACK_M,
     WHEEL_RADIUS_M,
 )
+from nemotron_ros.sim.robot_topics import RobotTopics
 from nemotron_ros.sim.velocity import WatchedVelocity
 from nemotron_ros.sim.world import GRIPPER_M, Pose, World, flat
 from nemotron_ros.spinning import serve
@@ -65,7 +66,7 @@ class GazeboBody:
     """
 
     step_s = 0.01
-    collisions = NOT_COUNTED
+    collisions = touches = near_misses = NOT_COUNTED
 
     def __init__(self, node: Node, battery: float, world: World | None = None) -> None:
         self.world = world or flat()
@@ -97,6 +98,16 @@ class GazeboBody:
             node.create_subscription(
                 String, f'base/state/{name}', lambda state, name=name: self._take(name, state), 10
             )
+
+    @property
+    def odometry(self) -> Pose:
+        """Where it is: Gazebo's word is taken for it."""
+        return self.pose
+
+    @property
+    def wheel_twist(self) -> tuple[float, float]:
+        """How fast it is."""
+        return self.twist
 
     @property
     def is_there(self) -> bool:
@@ -141,6 +152,10 @@ class GazeboBody:
         """Return where it believes each thing to be."""
         held = self.holding
         return {**self._things, held: self._before_it()} if held else dict(self._things)
+
+    def people(self) -> dict[str, tuple[float, float]]:
+        """Return nobody: in Gazebo's flat there is none."""
+        return {}
 
     def close_gripper(self) -> str:
         """Begin to hold the nearest thing in reach; return its name, empty if there is none."""
@@ -216,20 +231,19 @@ class GazeboBody:
         self._states[name] = state.data
 
 
-class GazeboRobot(HeadlessRobot):
-    """The headless robot's node, with Gazebo for its physics."""
+class GazeboTopics(RobotTopics):
+    """What the headless robot says and hears, of the robot in Gazebo."""
 
-    _gazebo: GazeboBody
-
-    def _body(self, battery: float) -> Body:
-        self._gazebo = GazeboBody(self, battery)
+    def __init__(self, node: Node, robot: GazeboBody, lock: threading.Lock) -> None:
+        super().__init__(node, robot, lock)
+        self._gazebo = robot
         self._told_holding = ''
-        return self._gazebo
 
-    def _after_step(self) -> None:
+    def after_step(self, now_s: float, stamp: Time) -> None:
+        """Say nothing before Gazebo has told where the robot is."""
         if not self._gazebo.is_there:
             return
-        super()._after_step()
+        super().after_step(now_s, stamp)
         held = self._gazebo.holding
         if held != self._told_holding:  # not when it was asked for: when Gazebo says so
             self._told_holding = held
@@ -238,9 +252,8 @@ class GazeboRobot(HeadlessRobot):
     def _grasp(self) -> None:
         self._gazebo.close_gripper()
 
-    def _tell_scan(self, stamp: Time) -> None:
-        if self._gazebo.sees:
-            super()._tell_scan(stamp)
+    def _scan_message(self, stamp: Time) -> Callable[[], None]:
+        return super()._scan_message(stamp) if self._gazebo.sees else lambda: None
 
     def _close_gripper(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         with self._lock:
@@ -252,6 +265,13 @@ class GazeboRobot(HeadlessRobot):
             else 'nothing in reach'
         )
         return response
+
+
+class GazeboRobot(HeadlessRobot):
+    """The headless robot's node, with Gazebo for its physics."""
+
+    def _make_robots(self, battery: float) -> list[RobotTopics]:
+        return [GazeboTopics(self, GazeboBody(self, battery), self._lock)]
 
     def _reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         response.message = "Gazebo's own controls put the world back, not this node"

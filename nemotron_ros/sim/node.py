@@ -1,60 +1,53 @@
-"""The headless robot as a ROS node: the topics and services that a real one has.
+"""The headless robot: physics that is stepped in a thread of its own, and speaks ROS.
 
-================== ========================== ==========================================
-topic              type                       what
-================== ========================== ==========================================
-cmd_vel (in)       geometry_msgs/Twist        velocity; 0.5 s without one, it stops
-goal_pose (in)     geometry_msgs/PoseStamped  drive there by itself; a velocity ends it
-pick_object (in)   std_msgs/String            drive up to a thing and close the gripper
-speech (in)        std_msgs/String            words for its loudspeaker
-odom               nav_msgs/Odometry          50 Hz, frame ``odom``
-scan               sensor_msgs/LaserScan      10 Hz, best effort, as drivers do
-joint_states       sensor_msgs/JointState     10 Hz
-battery_state      sensor_msgs/BatteryState   2 Hz
-gripper_holding    std_msgs/String            what it holds; latched
-tf, clock          tf2_msgs, rosgraph_msgs    where tf2_msgs is; with ``publish_clock``
-================== ========================== ==========================================
+What each robot says and hears: :mod:`nemotron_ros.sim.robot_topics`. What the flat has besides:
 
-Services: ``gripper/open``, ``gripper/close``, ``dock`` (std_srvs/Trigger; ``dock`` answers
-when it stands in the dock, or was interrupted), and for referees, who may know what no
-robot knows, ``sim/truth``, ``sim/top_view`` and ``sim/reset``.
+==================== ======================== ============================================
+name                 type                     what
+==================== ======================== ============================================
+<door>/open, /close  std_srvs/Trigger         begin to slide a door; not shut on somebody
+<door>/is_open       std_msgs/Bool            whether it is, or opens; latched
+clock                rosgraph_msgs/Clock      with ``publish_clock``
+sim/top_view         std_srvs/Trigger         writes a picture
+sim/reset            std_srvs/Trigger         puts everything back to the start
+==================== ======================== ============================================
 """
 
 from __future__ import annotations
 
-import json
 import math
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from geometry_msgs.msg import PoseStamped, Quaternion, TransformStamped, Twist
-from nav_msgs.msg import Odometry
-from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.exceptions import InvalidParameterValueException
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
-from rclpy.task import Future
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.time import Time
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import BatteryState, JointState, LaserScan
-from std_msgs.msg import String
+from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
-from nemotron_ros.sim.body import Body
-from nemotron_ros.sim.driver import Driver, Driving
-from nemotron_ros.sim.robot import BEAMS, MAX_RANGE_M, SCAN_HEIGHT_M, Robot
+from nemotron_ros.sim.camera import Camera
+from nemotron_ros.sim.noise import MAX_SEED, RANGES, Noise
+from nemotron_ros.sim.pace import Pace
+from nemotron_ros.sim.physics import Physics
+from nemotron_ros.sim.robot import Robot
+from nemotron_ros.sim.robot_topics import RobotTopics
+from nemotron_ros.sim.scene import scene_of
 from nemotron_ros.sim.top_view import draw
-from nemotron_ros.sim.world import Pose
+from nemotron_ros.sim.world import PEOPLE, SOLE_ROBOT, STARTS, Door, flat
 from nemotron_ros.spinning import serve
 
-TICK_S = 0.01
-LATE_S = 0.25
-"""A simulation that lags more than this lets the time pass instead of racing after it."""
-ODOM_S, SCAN_S, JOINTS_S, BATTERY_S = 0.02, 0.1, 0.1, 0.5
-NO_CELL_MEASURED = math.nan
+MAX_SPEED = 50.0
+CLOCK_S = 0.01
+"""How often /clock is told, simulated; at most so often on the wall: ``CLOCK_HZ``."""
+CLOCK_HZ = 2000.0
 
 
 class HeadlessRobot(Node):
@@ -62,7 +55,9 @@ class HeadlessRobot(Node):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__('headless_robot', **kwargs)
-        self._speed = self._number('speed', 1.0, 0.1, 50.0, 'Simulated seconds per second.')
+        speed = self._number(
+            'speed', 1.0, 0.1, MAX_SPEED, 'Simulated seconds per second, at most.'
+        )
         battery = self._number('battery', 0.87, 0.0, 1.0, 'Charge at the start, 0 to 1.')
         self._top_view_path = self._text(
             'top_view_path', 'top_view.png', 'Where sim/top_view writes its picture.'
@@ -70,23 +65,16 @@ class HeadlessRobot(Node):
         with_clock = self.declare_parameter(
             'publish_clock', False, ParameterDescriptor(description='Publish /clock.')
         ).value
+        self._clock_topic = self.create_publisher(Clock, '/clock', 10) if with_clock else None
+        self._clock_told_s = -math.inf
+        self._clock_period_s = max(CLOCK_S, speed / CLOCK_HZ)
         self._lock = threading.Lock()
-        self._robot = self._body(battery)
-        self._driver = Driver(self._robot)
-        self._fetching = ''
-        self._docking: Future | None = None
-        self._heard: list[str] = []
-        self._over = threading.Event()
+        self._pace = Pace(speed)
         self._group = ReentrantCallbackGroup()
-        self._make_topics(with_clock)
-        self._make_services()
-        self._due: list[tuple[float, Callable[[Time], None]]] = [
-            (ODOM_S, self._tell_odometry),
-            (SCAN_S, self._tell_scan),
-            (JOINTS_S, self._tell_joints),
-            (BATTERY_S, self._tell_battery),
-        ]
-        self._last_s = [-math.inf] * len(self._due)
+        self._robots = self._make_robots(battery)
+        for name, callback in (('sim/top_view', self._draw), ('sim/reset', self._reset)):
+            self.create_service(Trigger, name, callback, callback_group=self._group)
+        self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -108,8 +96,67 @@ class HeadlessRobot(Node):
 
     # What it is made of
 
-    def _body(self, battery: float) -> Body:
-        return Robot(battery=battery)
+    def _make_robots(self, battery: float) -> list[RobotTopics]:
+        people = self._count('people', 0, len(PEOPLE), 'How many people walk about.')
+        noise = Noise(
+            seed=self._count('noise_seed', 0, MAX_SEED, 'Decides what chance brings.'),
+            **{
+                name: self._number(name, getattr(Noise(), name), *RANGES[name], text)
+                for name, text in (
+                    ('latency_s', 'How late messages come and go, on average, seconds.'),
+                    ('dropout', 'Share of the time that odom and scan are silent.'),
+                    ('dropout_s', 'How long they are silent then, on average, seconds.'),
+                    ('wheel_slip', 'Share of the turns of the wheels that move nothing.'),
+                )
+            },
+        )
+        world = flat(people)
+        shut = self._names('shut_doors', '', 'Doors that are shut at first, parted by commas.')
+        doors = [door.shut.name for door in world.doors]
+        for name in shut:
+            if name not in doors:
+                raise InvalidParameterValueException(
+                    'shut_doors', name, f'expected some of {", ".join(doors)}'
+                )
+        names = self._names('robots', '', 'Namespaces of several robots, parted by commas.')
+        if len(names) > len(STARTS) or len(set(names)) < len(names):
+            raise InvalidParameterValueException(
+                'robots', names, f'expected up to {len(STARTS)} different names'
+            )
+        starts = dict(zip(names or [SOLE_ROBOT], STARTS, strict=False))
+        with_camera = self.declare_parameter(
+            'camera', False, ParameterDescriptor(description='Render camera/image.')
+        ).value
+        self._physics = Physics(replace(world, shut=frozenset(shut)), starts)
+        self._doors = {door.shut.name: self._make_door(door) for door in world.doors}
+        self._tell_doors()
+        return [
+            RobotTopics(
+                self,
+                Robot(battery=battery, noise=noise, physics=self._physics, name=name),
+                self._lock,
+                noise,
+                name if names else '',
+                partial(Camera, self._physics, name) if with_camera else None,
+            )
+            for name in starts
+        ]
+
+    def _make_door(self, door: Door) -> Any:
+        name = door.shut.name
+        for verb, shut in (('open', False), ('close', True)):
+            self.create_service(
+                Trigger,
+                f'{name}/{verb}',
+                lambda _, response, shut=shut: self._move_door(name, shut, response),
+                callback_group=self._group,
+            )
+        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        return self.create_publisher(Bool, f'{name}/is_open', latched)
+
+    def _tell_doors(self) -> None:
+        for name, publisher in self._doors.items():
+            publisher.publish(Bool(data=name not in self._physics.world.shut))
 
     def _number(self, name: str, default: float, low: float, high: float, text: str) -> float:
         limits = [FloatingPointRange(from_value=low, to_value=high)]
@@ -118,186 +165,62 @@ class HeadlessRobot(Node):
         )
         return float(self.declare_parameter(name, default, descriptor).value)
 
+    def _count(self, name: str, default: int, high: int, text: str) -> int:
+        limits = [IntegerRange(from_value=0, to_value=high)]
+        descriptor = ParameterDescriptor(description=text, read_only=True, integer_range=limits)
+        return int(self.declare_parameter(name, default, descriptor).value)
+
     def _text(self, name: str, default: str, text: str) -> str:
         descriptor = ParameterDescriptor(description=text, read_only=True)
         return str(self.declare_parameter(name, default, descriptor).value)
 
-    def _make_topics(self, with_clock: bool) -> None:
-        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        self._odom = self.create_publisher(Odometry, 'odom', 10)
-        self._scan = self.create_publisher(LaserScan, 'scan', qos_profile_sensor_data)
-        self._joints = self.create_publisher(JointState, 'joint_states', 10)
-        self._battery = self.create_publisher(BatteryState, 'battery_state', 10)
-        self._holding = self.create_publisher(String, 'gripper_holding', latched)
-        self._holding.publish(String())
-        self._clock_topic = self.create_publisher(Clock, '/clock', 10) if with_clock else None
-        self._tf = _transform_publisher(self)
-        for kind, topic, callback in (
-            (Twist, 'cmd_vel', self._take_velocity),
-            (PoseStamped, 'goal_pose', self._take_goal),
-            (String, 'pick_object', self._take_object),
-            (String, 'speech', self._take_words),
-        ):
-            self.create_subscription(kind, topic, callback, 10)
+    def _names(self, name: str, default: str, text: str) -> list[str]:
+        parts = self._text(name, default, text).split(',')
+        return [part.strip() for part in parts if part.strip()]
 
-    def _make_services(self) -> None:
-        for name, callback in (
-            ('gripper/open', self._open_gripper),
-            ('gripper/close', self._close_gripper),
-            ('dock', self._dock),
-            ('sim/truth', self._tell_truth),
-            ('sim/top_view', self._draw),
-            ('sim/reset', self._reset),
-        ):
-            self.create_service(Trigger, name, callback, callback_group=self._group)
-
-    # Physics
+    # Time
 
     def _run(self) -> None:
-        began_s, simulated_s = time.monotonic(), 0.0
-        while not self._over.wait(TICK_S):
-            owed_s = (time.monotonic() - began_s) * self._speed - simulated_s
-            if owed_s > LATE_S * self._speed:
-                began_s += (owed_s - TICK_S) / self._speed
-                owed_s = TICK_S
+        while not self._over.wait(self._pace.pause_s):
             with self._lock:
-                for _ in range(round(owed_s / self._robot.step_s)):
-                    self._driver.step()
-                    self._robot.step()
-                    simulated_s += self._robot.step_s
-                    self._after_step()
+                steered = any(robot.is_steered() for robot in self._robots)
+                for _ in self._pace.steps(self._robots[0].robot.step_s, steered):
+                    self._step()
+        for robot in self._robots:
+            robot.close()
 
-    def _after_step(self) -> None:
-        state = self._driver.state
-        if self._fetching and state is not Driving.DRIVING:
-            if state is Driving.ARRIVED:
-                self._grasp()
-            self._fetching = ''
-        if self._docking is not None and state is not Driving.DRIVING:
-            self._end_docking('docked' if self._robot.docked() else f'not docked: {state.value}')
-        now_s = self._robot.time_s
+    def _step(self) -> None:
+        for robot in self._robots:
+            robot.driver.step()
+        self._robots[0].robot.step()  # everybody's step: they are in one flat
+        now_s = self._robots[0].robot.time_s
         stamp = Time(nanoseconds=round(now_s * 1e9))
-        if self._clock_topic is not None:
-            self._clock_topic.publish(Clock(clock=stamp.to_msg()))
-        else:
+        if self._clock_topic is None:
             stamp = self.get_clock().now()
-        for index, (period_s, tell) in enumerate(self._due):
-            if now_s - self._last_s[index] >= period_s - 1e-9:
-                self._last_s[index] = now_s
-                tell(stamp)
-
-    def _grasp(self) -> None:
-        self._holding.publish(String(data=self._robot.close_gripper()))
-
-    def _take_over(self) -> None:
-        """End what it does by itself; whoever comes now says what it does next."""
-        self._driver.cancel()
-        self._fetching = ''
-        self._end_docking('not docked: interrupted')
-
-    def _end_docking(self, message: str) -> None:
-        future, self._docking = self._docking, None
-        if future is not None:
-            future.set_result(message)
-            if self.executor is not None:
-                self.executor.wake()
-
-    # What comes in
-
-    def _take_velocity(self, twist: Twist) -> None:
-        v, w = twist.linear.x, twist.angular.z
-        if not (math.isfinite(v) and math.isfinite(w)):
-            self.get_logger().error(f'cmd_vel: not finite: {v}, {w}; stopping')
-            v = w = 0.0
-        with self._lock:
-            self._take_over()
-            self._robot.command(v, w)
-
-    def _take_goal(self, goal: PoseStamped) -> None:
-        if goal.header.frame_id not in ('', 'odom'):
-            self.get_logger().error(
-                f"goal_pose: frame 'odom' expected, got {goal.header.frame_id!r}; not driving"
-            )
-            return
-        q, p = goal.pose.orientation, goal.pose.position
-        yaw = math.atan2(2 * (q.w * q.z + q.x * q.y), 1 - 2 * (q.y * q.y + q.z * q.z))
-        if not all(math.isfinite(value) for value in (p.x, p.y, q.x, q.y, q.z, q.w, yaw)):
-            self.get_logger().error('goal_pose: not finite; not driving')
-            return
-        with self._lock:
-            self._take_over()
-            self._driver.go(Pose(p.x, p.y, yaw))
-            if self._driver.state is Driving.BLOCKED:
-                self.get_logger().error(f'goal_pose: no way to ({p.x:g}, {p.y:g}); not driving')
-
-    def _take_object(self, name: String) -> None:
-        with self._lock:
-            self._take_over()
-            if self._driver.fetch(name.data):
-                self._fetching = name.data
-            else:
-                self.get_logger().error(f'pick_object: there is no {name.data!r}')
-
-    def _take_words(self, words: String) -> None:
-        self.get_logger().info(f'says: {words.data}')
-        with self._lock:
-            self._heard.append(words.data)
+        elif (
+            now_s - self._clock_told_s >= self._clock_period_s - 1e-9 or now_s < self._clock_told_s
+        ):
+            self._clock_told_s = now_s
+            self._clock_topic.publish(Clock(clock=stamp.to_msg()))
+        for robot in self._robots:
+            robot.after_step(now_s, stamp)
 
     # Services
 
-    def _open_gripper(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+    def _move_door(self, name: str, shut: bool, response: Trigger.Response) -> Trigger.Response:
         with self._lock:
-            held = self._robot.open_gripper()
-            self._holding.publish(String())
-        response.success = bool(held)
-        response.message = f'put down the {held}' if held else 'the gripper was empty'
-        return response
-
-    def _close_gripper(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        with self._lock:
-            held = self._robot.close_gripper()
-            self._holding.publish(String(data=held))
-        response.success = bool(held)
-        response.message = f'holds the {held}' if held else 'nothing in reach'
-        return response
-
-    async def _dock(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        future: Future = Future(executor=self.executor)
-        with self._lock:
-            self._take_over()
-            self._driver.go(self._robot.world.dock)
-            self._docking = future
-        response.message = await future
-        response.success = response.message == 'docked'
-        return response
-
-    def _tell_truth(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        with self._lock:
-            pose, (v, w) = self._robot.pose, self._robot.twist
-            truth = {
-                'x': pose.x,
-                'y': pose.y,
-                'yaw': pose.yaw,
-                'v': v,
-                'w': w,
-                'holding': self._robot.holding,
-                'docked': self._robot.docked(),
-                'driving': self._driver.state.value,
-                'collisions': self._robot.collisions,
-                'battery': self._robot.battery,
-                'heard': self._heard,
-                'things': self._robot.things(),
-                'time_s': self._robot.time_s,
-            }
-            response.message = json.dumps(truth)
-        response.success = True
+            why_not = self._physics.set_door(name, shut)
+            self._tell_doors()
+        response.success = not why_not
+        response.message = why_not or f'the {name} {"shuts" if shut else "opens"}'
         return response
 
     def _draw(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         path = Path(self._top_view_path).absolute()
+        with self._lock:
+            scene = scene_of(*(robot.robot for robot in self._robots))
         try:
-            with self._lock:
-                draw(self._robot, path)
+            draw(scene, path)
         except OSError as error:
             response.message = f'{path}: can not be written: {error}'
             return response
@@ -307,103 +230,12 @@ class HeadlessRobot(Node):
 
     def _reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         with self._lock:
-            self._take_over()
-            self._robot.reset()
-            self._heard.clear()
-            self._last_s = [-math.inf] * len(self._due)
-            self._holding.publish(String())
+            self._physics.reset()
+            for robot in self._robots:
+                robot.begin_anew()
+            self._tell_doors()
         response.success = True
         return response
-
-    # What goes out
-
-    def _tell_odometry(self, stamp: Time) -> None:
-        pose, (v, w) = self._robot.pose, self._robot.twist
-        message = Odometry(child_frame_id='base_link')
-        message.header.stamp = stamp.to_msg()
-        message.header.frame_id = 'odom'
-        message.pose.pose.position.x = pose.x
-        message.pose.pose.position.y = pose.y
-        message.pose.pose.orientation = _about_z(pose.yaw)
-        message.twist.twist.linear.x = v
-        message.twist.twist.angular.z = w
-        self._odom.publish(message)
-        if self._tf is not None:
-            self._tf([_transform(message), _laser_transform(stamp)])
-
-    def _tell_scan(self, stamp: Time) -> None:
-        message = LaserScan(
-            angle_min=-math.pi,
-            angle_max=math.pi - math.tau / BEAMS,
-            angle_increment=math.tau / BEAMS,
-            scan_time=SCAN_S,
-            range_min=0.05,
-            range_max=MAX_RANGE_M,
-            ranges=self._robot.scan(),
-        )
-        message.header.stamp = stamp.to_msg()
-        message.header.frame_id = 'laser'
-        self._scan.publish(message)
-
-    def _tell_joints(self, stamp: Time) -> None:
-        left, right = self._robot.wheels_rad
-        message = JointState(
-            name=['left_wheel', 'right_wheel', 'gripper'],
-            position=[left, right, 0.0 if self._robot.holding else 1.0],
-        )
-        message.header.stamp = stamp.to_msg()
-        self._joints.publish(message)
-
-    def _tell_battery(self, stamp: Time) -> None:
-        charging = self._robot.docked()
-        status = BatteryState.POWER_SUPPLY_STATUS_CHARGING
-        message = BatteryState(
-            percentage=self._robot.battery,
-            present=True,
-            power_supply_status=status if charging else status + 1,
-            voltage=NO_CELL_MEASURED,
-            current=NO_CELL_MEASURED,
-            charge=NO_CELL_MEASURED,
-            capacity=NO_CELL_MEASURED,
-            design_capacity=NO_CELL_MEASURED,
-            temperature=NO_CELL_MEASURED,
-        )
-        message.header.stamp = stamp.to_msg()
-        self._battery.publish(message)
-
-
-def _about_z(yaw: float) -> Quaternion:
-    return Quaternion(z=math.sin(yaw / 2), w=math.cos(yaw / 2))
-
-
-def _transform(odometry: Odometry) -> TransformStamped:
-    message = TransformStamped(header=odometry.header, child_frame_id=odometry.child_frame_id)
-    message.transform.translation.x = odometry.pose.pose.position.x
-    message.transform.translation.y = odometry.pose.pose.position.y
-    message.transform.rotation = odometry.pose.pose.orientation
-    return message
-
-
-def _laser_transform(stamp: Time) -> TransformStamped:
-    message = TransformStamped(child_frame_id='laser')
-    message.header.stamp = stamp.to_msg()
-    message.header.frame_id = 'base_link'
-    message.transform.translation.z = SCAN_HEIGHT_M
-    return message
-
-
-def _transform_publisher(node: Node) -> Callable[[list[TransformStamped]], None] | None:
-    """Return what publishes on ``tf``; None where tf2_msgs is not installed."""
-    try:
-        from tf2_msgs.msg import TFMessage
-    except ImportError:
-        return None
-    publisher = node.create_publisher(TFMessage, '/tf', 100)
-
-    def publish(transforms: list[TransformStamped]) -> None:
-        publisher.publish(TFMessage(transforms=transforms))
-
-    return publish
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -29,6 +29,10 @@ class Truth:
     heard: tuple[str, ...]
     battery: float = 0.0
     things: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    people: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    touches: int = 0
+    near_misses: int = 0
+    shut_doors: tuple[str, ...] = ()
 
     @staticmethod
     def parse(text: str) -> Truth:
@@ -45,6 +49,10 @@ class Truth:
             heard=tuple(data['heard']),
             battery=data['battery'],
             things={name: (x, y) for name, (x, y) in data.get('things', {}).items()},
+            people={name: (x, y) for name, (x, y) in data.get('people', {}).items()},
+            touches=data.get('touches', 0),
+            near_misses=data.get('near_misses', 0),
+            shut_doors=tuple(data.get('shut_doors', ())),
         )
 
 

@@ -46,7 +46,7 @@ def is_free(world: World, x: float, y: float, margin_m: float = MARGIN_M) -> boo
     gap_m = ROBOT_RADIUS_M + margin_m
     if abs(x) > world.half_x - gap_m or abs(y) > world.half_y - gap_m:
         return False
-    return all(box.distance_m(x, y) > gap_m for box in (*world.walls, *world.furniture))
+    return all(box.distance_m(x, y) > gap_m for box in world.standing)
 
 
 def _free(world: World, cell: Cell) -> bool:

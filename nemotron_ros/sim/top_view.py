@@ -10,9 +10,16 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-from nemotron_ros.sim.body import Body
-from nemotron_ros.sim.scene import Scene, scene_of
-from nemotron_ros.sim.world import ROBOT_RADIUS_M, Box, Pose, World
+from nemotron_ros.sim.scene import Scene
+from nemotron_ros.sim.world import (
+    PERSON_COLOUR,
+    PERSON_RADIUS_M,
+    ROBOT_COLOUR,
+    ROBOT_RADIUS_M,
+    Box,
+    Pose,
+    World,
+)
 
 WIDTH_PX = 1200
 SCALE = 2
@@ -103,20 +110,28 @@ class TopView:
         self._empty = plan.image
 
     def picture(self, scene: Scene) -> Image.Image:
-        """Return the flat with the path, the robot and the things in it."""
+        """Return the flat with the paths, and who and what is in it."""
         plan = _Plan(self._world, self._empty.copy())
-        _path(plan, scene.path)
-        _robot(plan, scene.pose)
-        _things(plan, self._world, scene)
+        for door in scene.world.doors:
+            if door.shut.name in scene.world.shut:
+                plan.box(door.shut, door.shut.colour)
+        for robot in scene.robots:
+            _path(plan, robot.path)
+        for name, (x, y) in scene.people.items():
+            plan.disc(x, y, PERSON_RADIUS_M, PERSON_COLOUR)
+            plan.text(x, y, name, 0.15, INK)
+        for robot in scene.robots:
+            _robot(plan, robot.pose)
+        _things(plan, scene)
         return plan.image.resize(self._size, Image.Resampling.LANCZOS)
 
 
-def draw(robot: Body, path: Path) -> None:
-    """Write the plan, the things, the path so far and the robot as a PNG file.
+def draw(scene: Scene, path: Path) -> None:
+    """Write the flat as it is in a moment as a PNG file.
 
     :raise OSError: if it can't be written.
     """
-    picture = TopView(robot.world).picture(scene_of(robot))
+    picture = TopView(scene.world).picture(scene)
     path.parent.mkdir(parents=True, exist_ok=True)
     picture.save(path)
 
@@ -131,10 +146,11 @@ def _dock_label(world: World) -> tuple[float, float]:
     return world.dock.x + 0.48, -world.half_y + 0.15
 
 
-def _things(plan: _Plan, world: World, scene: Scene) -> None:
+def _things(plan: _Plan, scene: Scene) -> None:
     """Draw each thing, with its name where there is room for it: below it, if possible."""
-    things = scene.things
-    taken = [(scene.pose.x, scene.pose.y, ROBOT_RADIUS_M), (*_dock_label(world), NAME_M)]
+    world, things = scene.world, scene.things
+    taken = [(robot.pose.x, robot.pose.y, ROBOT_RADIUS_M) for robot in scene.robots]
+    taken.append((*_dock_label(world), NAME_M))
     taken += [(x, y, 0.08) for x, y in things.values()]
     for thing in world.things:
         x, y = things[thing.name]
@@ -167,7 +183,7 @@ def _path(plan: _Plan, points: Sequence[tuple[float, float]]) -> None:
 
 def _robot(plan: _Plan, pose: Pose) -> None:
     plan.disc(pose.x, pose.y, ROBOT_RADIUS_M, INK)
-    plan.disc(pose.x, pose.y, ROBOT_RADIUS_M * 0.86, (118, 185, 0))
+    plan.disc(pose.x, pose.y, ROBOT_RADIUS_M * 0.86, ROBOT_COLOUR)
     nose = [
         plan.at(
             pose.x + reach * math.cos(pose.yaw + turn), pose.y + reach * math.sin(pose.yaw + turn)

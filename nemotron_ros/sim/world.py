@@ -7,12 +7,24 @@ from +x (REP-103).
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 WALL_HEIGHT_M = 1.0
 ROBOT_RADIUS_M = 0.2
 GRIPPER_M = 0.28
 """How far before the robot's middle the gripper holds things."""
+PERSON_RADIUS_M = 0.2
+PERSON_HEIGHT_M = 1.7
+CAMERA_M, CAMERA_HEIGHT_M = ROBOT_RADIUS_M, 0.18
+"""Where the camera is: so far before the robot's middle, and so high."""
+CAMERA_FOV_RAD = 1.2
+"""From its left to its right edge; it is four wide by three high."""
+ROBOT_COLOUR = (118, 185, 0)
+FLOOR_COLOUR = (244, 239, 230)
+PERSON_COLOUR = (186, 104, 200)
+SOLE_ROBOT = 'robot'
+"""The name of the body, in the physics, of a robot that is alone."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +69,24 @@ class Thing:
 
 
 @dataclass(frozen=True)
+class Door:
+    """A sliding door: where it stands when it is shut, and how far it slides into the wall."""
+
+    shut: Box
+    slide_x: float
+    slide_y: float
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody who walks from point to point of a route, and back."""
+
+    name: str
+    route: tuple[tuple[float, float], ...]
+    speed_mps: float = 0.7
+
+
+@dataclass(frozen=True)
 class Room:
     """A named room, for the plan."""
 
@@ -78,6 +108,16 @@ class World:
     places: dict[str, Pose]
     dock: Pose
     start: Pose
+    doors: tuple[Door, ...] = ()
+    people: tuple[Person, ...] = ()
+    shut: frozenset[str] = frozenset()
+    """Names of the doors that are not open."""
+
+    @property
+    def standing(self) -> tuple[Box, ...]:
+        """What a robot can't pass: walls, furniture, and the doors that are shut."""
+        doors = (door.shut for door in self.doors if door.shut.name in self.shut)
+        return (*self.walls, *self.furniture, *doors)
 
     def is_docked(self, pose: Pose) -> bool:
         """Whether a robot with this pose stands in the dock."""
@@ -98,8 +138,36 @@ def _wall(name: str, x0: float, y0: float, x1: float, y1: float) -> Box:
     )
 
 
-def flat() -> World:
-    """Return a flat of 8 m by 6 m: living room, hall, bedroom, kitchen."""
+def _door(name: str, x0: float, y0: float, x1: float, y1: float) -> Door:
+    """Return a door between two posts, thinner than the wall that it slides into."""
+    thick = 0.03
+    half_x, half_y = max(thick, abs(x1 - x0) / 2), max(thick, abs(y1 - y0) / 2)
+    box = Box(name, (x0 + x1) / 2, (y0 + y1) / 2, half_x, half_y, WALL_HEIGHT_M, (255, 167, 38))
+    return Door(box, -abs(x1 - x0), abs(y1 - y0))
+
+
+PEOPLE = (
+    Person('ann', ((0.5, -2.4), (0.4, -1.25), (2.0, -1.2), (2.75, -0.1), (2.75, 1.5), (1.9, 1.4))),
+    Person('ben', ((-2.6, 1.15), (-2.05, 0.95), (-2.05, -0.8), (-2.4, -2.4)), 0.5),
+    Person('eve', ((3.1, -0.4), (1.7, -2.3)), 0.9),
+)
+"""Who may be there, the first ones first."""
+
+
+STARTS = (
+    Pose(-2.5, -1.3, 0.0),
+    Pose(2.2, -1.2, math.pi),
+    Pose(-1.3, 1.6, -math.pi / 2),
+    Pose(2.5, 1.6, math.pi),
+)
+"""Where robots begin; one that is alone at the first."""
+
+
+def flat(people: int = 0) -> World:
+    """Return a flat of 8 m by 6 m: living room, hall, bedroom, kitchen.
+
+    :param people: how many of ``PEOPLE`` walk in it.
+    """
     return World(
         half_x=4.0,
         half_y=3.0,
@@ -143,55 +211,92 @@ def flat() -> World:
             'hall': Pose(2.2, -1.2, 0.0),
         },
         dock=Pose(2.4, -2.55, -math.pi / 2),
-        start=Pose(-2.5, -1.3, 0.0),
+        start=STARTS[0],
+        doors=(
+            _door('bedroom_door', -2.55, 0.5, -1.55, 0.5),
+            _door('kitchen_door', 2.25, 0.5, 3.25, 0.5),
+            _door('hall_door', 1.0, -1.8, 1.0, -0.7),
+        ),
+        people=PEOPLE[:people],
     )
 
 
-def mjcf(world: World) -> str:
+def mjcf(world: World, robots: Mapping[str, Pose] | None = None) -> str:
     """Return the physics model.
+
+    :param robots: where each robot begins; one at the world's start if left out.
 
     The base slides and turns in the plane, driven by velocity servos of bounded
     force, so that it takes time to gather speed and furniture stops it. Things
     touch the floor and the furniture, and not the robot that carries them; what
-    rolls comes to rest, as on a carpet.
+    rolls comes to rest, as on a carpet. People and doors move as they will.
     """
+    robots = robots or {SOLE_ROBOT: world.start}
+    fov_y = 2 * math.atan(math.tan(CAMERA_FOV_RAD / 2) * 3 / 4)
     parts = [
         '<mujoco model="flat"><option timestep="0.005" integrator="implicitfast"/>',
-        '<default><geom friction="0.6 0.005 0.0001"/></default><worldbody>',
+        '<visual><map znear="0.02" zfar="20"/></visual>'
+        '<default><geom friction="0.6 0.005 0.0001"/></default><worldbody>'
+        '<light directional="true" pos="0 0 10" dir="-0.4 0.2 -0.9" castshadow="false"/>',
         f'<geom name="floor" type="plane" size="{world.half_x} {world.half_y} 0.1" '
-        'contype="3" conaffinity="3"/>',
+        f'contype="3" conaffinity="3" {_rgba(FLOOR_COLOUR)}/>',
     ]
     parts += [
         f'<geom name="{box.name}" type="box" pos="{box.x} {box.y} {box.height / 2}" '
-        f'size="{box.half_x} {box.half_y} {box.height / 2}" contype="3" conaffinity="3"/>'
+        f'size="{box.half_x} {box.half_y} {box.height / 2}" contype="3" conaffinity="3" '
+        f'{_rgba(box.colour)}/>'
         for box in (*world.walls, *world.furniture)
     ]
-    start = world.start
-    parts.append(
-        f'<body name="robot" pos="{start.x} {start.y} 0">'
-        '<joint name="x" type="slide" axis="1 0 0"/><joint name="y" type="slide" axis="0 1 0"/>'
-        '<joint name="yaw" type="hinge" axis="0 0 1"/>'
-        f'<geom name="base" type="cylinder" size="{ROBOT_RADIUS_M} 0.15" pos="0 0 0.18" '
-        'mass="12" group="1" contype="1" conaffinity="1" friction="0.2"/></body>'
-    )
+    for robot, start in robots.items():
+        parts.append(
+            f'<body name="{robot}" pos="{start.x} {start.y} 0">'
+            f'<joint name="{robot} x" type="slide" axis="1 0 0"/>'
+            f'<joint name="{robot} y" type="slide" axis="0 1 0"/>'
+            f'<joint name="{robot} yaw" type="hinge" axis="0 0 1"/>'
+            f'<geom name="{robot} base" type="cylinder" size="{ROBOT_RADIUS_M} 0.15" '
+            'pos="0 0 0.18" mass="12" group="1" contype="1" conaffinity="1" friction="0.2" '
+            f'{_rgba(ROBOT_COLOUR)}/><camera name="{robot} camera" '
+            f'pos="{CAMERA_M + 0.01} 0 {CAMERA_HEIGHT_M}" xyaxes="0 -1 0 0 0 1" '
+            f'fovy="{math.degrees(fov_y):.3f}"/></body>'
+        )
     for thing in world.things:
         size = ' '.join(map(str, thing.size))
         parts.append(
             f'<body name="{thing.name}" pos="{thing.x} {thing.y} {thing.size[-1]}">'
             f'<freejoint name="{thing.name}"/><geom name="{thing.name}" type="{thing.shape}" '
             f'size="{size}" mass="0.2" group="2" contype="2" conaffinity="2" condim="6" '
-            'friction="0.6 0.005 0.004"/></body>'
+            f'friction="0.6 0.005 0.004" {_rgba(thing.colour)}/></body>'
+        )
+    for person in world.people:
+        x, y = person.route[0]
+        parts.append(
+            f'<body name="{person.name}" mocap="true" pos="{x} {y} {PERSON_HEIGHT_M / 2}">'
+            f'<geom name="{person.name}" type="cylinder" '
+            f'size="{PERSON_RADIUS_M} {PERSON_HEIGHT_M / 2}" {_rgba(PERSON_COLOUR)}/></body>'
+        )
+    for door in world.doors:
+        box = door.shut
+        parts.append(
+            f'<body name="{box.name}" mocap="true" pos="{box.x} {box.y} {box.height / 2}">'
+            f'<geom name="{box.name}" type="box" size="{box.half_x} {box.half_y} '
+            f'{box.height / 2}" contype="3" conaffinity="3" {_rgba(box.colour)}/></body>'
         )
     parts.append('</worldbody><equality>')
     parts += [
-        f'<weld name="{thing.name}" body1="robot" body2="{thing.name}" active="false"/>'
+        f'<weld name="{robot} {thing.name}" body1="{robot}" body2="{thing.name}" active="false"/>'
+        for robot in robots
         for thing in world.things
     ]
-    parts.append(
-        '</equality><actuator>'
-        '<velocity joint="x" kv="400" forcerange="-60 60"/>'
-        '<velocity joint="y" kv="400" forcerange="-60 60"/>'
-        '<velocity joint="yaw" kv="20" forcerange="-8 8"/>'
-        '</actuator></mujoco>'
-    )
+    parts.append('</equality><actuator>')
+    for robot in robots:
+        parts.append(
+            f'<velocity joint="{robot} x" kv="400" forcerange="-60 60"/>'
+            f'<velocity joint="{robot} y" kv="400" forcerange="-60 60"/>'
+            f'<velocity joint="{robot} yaw" kv="20" forcerange="-8 8"/>'
+        )
+    parts.append('</actuator></mujoco>')
     return ''.join(parts)
+
+
+def _rgba(colour: tuple[int, int, int]) -> str:
+    return 'rgba="' + ' '.join(f'{part / 255:.3f}' for part in colour) + ' 1"'

@@ -93,7 +93,9 @@ def test_robot_ends_with_the_node(launched, tmp_path):
 
 def test_demo_takes_the_arguments_of_both():
     demo, node = (arguments(f'{name}.launch.py') for name in ('demo', 'nemotron'))
-    assert set(demo) == set(node) | {'speed', 'battery', 'top_view_path', 'publish_clock'}
+    of_robot = {'speed', 'battery', 'top_view_path', 'publish_clock', 'robots', 'people'}
+    noise = {'noise_seed', 'latency_s', 'dropout', 'dropout_s', 'wheel_slip'}
+    assert set(demo) == set(node) | of_robot | noise | {'shut_doors', 'camera'}
     assert all(argument.description.endswith('.') for argument in demo.values())
 
 

@@ -76,7 +76,7 @@ def crate_on_the_way() -> tuple[Robot, Driver]:
     known = flat()
     crate = Box('crate', -0.9, -1.3, 0.2, 0.3, 0.5)
     robot = Robot(replace(known, furniture=(*known.furniture, crate)))
-    robot.world = known
+    robot.physics.world = known
     driver = Driver(robot)
     driver.go(Pose(0.3, -1.3, 0.0))
     return robot, driver
@@ -119,6 +119,7 @@ def test_looks_out_after_a_reset_as_before():
     drive(robot, driver, 60.0)
     pass_time(robot, 10.0)
     robot.reset()
+    robot.physics.world = flat()
     driver.go(Pose(0.3, -1.3, 0.0))
     assert drive(robot, driver, 4.0) is Driving.DRIVING
     assert robot.path_m > 0.8

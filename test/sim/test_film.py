@@ -30,6 +30,7 @@ from nemotron_ros.demo.film import (
     FilmError,
     ffmpeg,
     frames,
+    write_films,
     write_gif,
     write_mp4,
 )
@@ -239,3 +240,15 @@ def test_ffmpeg_of_the_package_is_found(monkeypatch):
     monkeypatch.setattr(film.shutil, 'which', lambda _: None)
     monkeypatch.setattr(film.importlib, 'import_module', lambda _: package)
     assert ffmpeg() == '/opt/ffmpeg'
+
+
+def test_films_of_the_demo_are_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(film, 'ffmpeg', lambda: None)
+    found = write_films(tmp_path, moments(seconds=1.0), 'a model')
+    assert found == [f'film: {tmp_path}/demo.gif']
+    monkeypatch.setattr(film, 'ffmpeg', lambda: 'false')
+    found = write_films(tmp_path, moments(seconds=1.0), 'a model')
+    assert found[1].startswith(f'no film: {tmp_path}/demo.mp4')
+    assert write_films(tmp_path, [], 'a model') == [
+        f'no film: {tmp_path}/demo.gif: nothing was recorded'
+    ]

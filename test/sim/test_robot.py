@@ -253,7 +253,7 @@ def test_laser_sees_the_walls_where_they_are(pose):
 
 
 def test_laser_beam_into_the_void_is_infinite():
-    world = replace(flat(), walls=(), furniture=())
+    world = replace(flat(), walls=(), furniture=(), doors=())
     assert np.all(np.isinf(robot_at(0.0, 0.0, 0.0, world).scan()))
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 
 from nemotron_ros.sim.driver import Driver
 from nemotron_ros.sim.robot import Robot
+from nemotron_ros.sim.scene import scene_of
 from nemotron_ros.sim.top_view import FLOOR, MARGIN_M, WIDTH_PX, _Plan, draw
 from nemotron_ros.sim.world import GRIPPER_M, ROBOT_RADIUS_M, flat
 
@@ -24,7 +25,7 @@ class Picture:
     """A picture that was drawn, looked at in metres."""
 
     def __init__(self, robot: Robot, path: Path) -> None:
-        draw(robot, path)
+        draw(scene_of(robot), path)
         with Image.open(path) as image:
             assert image.format == 'PNG'
             self.image = image.convert('RGB')
@@ -141,7 +142,7 @@ def test_names_are_not_hidden_by_what_is_near(pose, spots, tmp_path):
     robot = robot_at(*pose, world)
     robot.close_gripper()
     move(robot, 0.0, 0.0, 0.5)
-    draw(robot, tmp_path / 'top.png')
+    draw(scene_of(robot), tmp_path / 'top.png')
     names = {name: spots[name] for name in ('cup', 'ball', 'book', 'dock')}
     for (a, at_a), (b, at_b) in combinations(names.items(), 2):
         apart_x, apart_y = abs(at_a[0] - at_b[0]), abs(at_a[1] - at_b[1])
@@ -169,7 +170,7 @@ def test_labels_stay_within_their_furniture(tmp_path):
 def test_folder_that_can_not_be_written_is_an_error(tmp_path):
     (tmp_path / 'file').write_text('')
     with pytest.raises(OSError, match='file'):
-        draw(Robot(), tmp_path / 'file' / 'top.png')
+        draw(scene_of(Robot()), tmp_path / 'file' / 'top.png')
 
 
 def test_long_path_is_drawn_whole(tmp_path):
