@@ -11,6 +11,7 @@ from io import TextIOWrapper
 from nemotron_ros.cli import (
     ask,
     confirm,
+    dataset,
     demo,
     device,
     doctor,
@@ -42,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         doctor,
         engine,
         evaluate,
+        dataset,
         demo,
     )
     for verb in verbs_in_order:
