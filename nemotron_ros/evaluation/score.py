@@ -74,7 +74,7 @@ class Judge:
     def score(self, expected: Expected, outcome: Outcome) -> Score:
         """Return how good an outcome is."""
         asked = [record for record in outcome.calls if record.call.name != ASK_USER.name]
-        made = [record.call for record in asked if record.result.status not in KEPT_BACK]
+        made = [self._as_run(record) for record in asked if record.result.status not in KEPT_BACK]
         chosen = [record.call for at, record in enumerate(asked) if _is_choice(at, asked)]
         best = max(
             (self._held(wanted, expected, made, chosen) for wanted in expected.calls),
@@ -113,6 +113,11 @@ class Judge:
         false = tuple(sorted(name for name in more.elements() if name not in besides))
         tool = fit(made, _same_tool) or fit(chosen, _same_tool)
         return _Held(tool, fit(made, _same_call), false)
+
+    def _as_run(self, record: CallRecord) -> ToolCall:
+        """Return a call with what it was run with: defaults filled in, clamped numbers clamped."""
+        arguments = self._without_ranges[record.call.name].complete(record.call.arguments)
+        return replace(record.call, arguments={**arguments, **record.result.clamped})
 
     def _breaks_its_schema(self, call: ToolCall) -> bool:
         """Whether a call is wrong apart from its numbers' ranges."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from nemotron_ros.evaluation.score import Judge, Score
 from nemotron_ros.events import CallRecord, CommandStatus, Outcome
 from nemotron_ros.tools.model import ToolFile
 from nemotron_ros.tools.result import Status, ToolResult
+from nemotron_ros.tools.tool_file import load
 from nemotron_ros.tools.validate import Validator
 
 
@@ -235,3 +237,18 @@ def test_a_command_that_was_cut_short_is_not_right(judge: Judge) -> None:
     assert (score.exact, score.right) == (True, False)
     score = judge.score(expected, outcome(call, status=CommandStatus.NOT_DONE))
     assert score.right, 'a tool may rightly fail'
+
+
+def test_an_argument_that_was_left_out_counts_with_its_default(headless: ToolFile) -> None:
+    judge = Judge(load(Path(headless.path).with_name('moveit_arm.yaml')))
+    expected = Expected(((wanted('move_hand', sideways_m=Equals(0.0)),),))
+    straight = made('move_hand', forward_m=0.4, height_m=0.3)
+    assert judge.score(expected, outcome(straight)).exact
+    aside = made('move_hand', forward_m=0.4, height_m=0.3, sideways_m=0.1)
+    assert not judge.score(expected, outcome(aside)).exact
+
+
+def test_a_number_that_was_clamped_counts_as_it_ran(judge: Judge) -> None:
+    call = ToolCall('call_1', 'drive', {'direction': 'forward', 'distance_m': 40})
+    ran = CallRecord(call, ToolResult(Status.SUCCEEDED, clamped={'distance_m': 1.5}))
+    assert judge.score(Expected(((FORWARD,),)), outcome(ran)).exact
