@@ -15,7 +15,13 @@ from rclpy.node import Node
 from nemotron_ros.diagnostics import Diagnostics
 from nemotron_ros.engine.factory import EngineSettings
 from nemotron_ros.engine.model_files import Catalogue, find
-from nemotron_ros.engine.protocol import Engine, EngineError, EngineState, ModelInfo
+from nemotron_ros.engine.protocol import (
+    ChatRequest,
+    Engine,
+    EngineError,
+    EngineState,
+    ModelInfo,
+)
 from nemotron_ros.events import Event, Phase
 from nemotron_ros.markers.publisher import Markers
 from nemotron_ros.metrics import (
@@ -60,7 +66,9 @@ class Monitor:
         self._latched = latched
         self._tally = Tally()
         self._engine = CLOSED
+        self._tapped: TappedEngine | None = None
         self._recorder: Recorder | None = None
+        self._begin_trace: Callable[[ToolFile], Recorder] | None = None
         self._server: MetricsServer | None = None
         self._folder = ''
         self._metrics_trouble = ''
@@ -105,7 +113,8 @@ class Monitor:
 
     def tapped(self, engine: Engine) -> Engine:
         """Return the engine, so that what it is asked and what that costs is noted."""
-        return TappedEngine(engine, self._add, self._note_cost)
+        self._tapped = TappedEngine(engine, self._add, self._note_cost)
+        return self._tapped
 
     def open(
         self,
@@ -124,25 +133,41 @@ class Monitor:
         self._markers.show(tool_file)
         if watching.trace_folder:
             self._folder = str(Path(watching.trace_folder).expanduser())
-            origin = Origin(
-                node=self._node.get_fully_qualified_name(),
-                robot=tool_file.robot,
-                engine=model.engine,
-                model=model.model,
-                context_tokens=model.context_tokens,
-                tool_file=str(Path(tool_file.path).absolute()),
-                model_file=_model_file(settings, catalogue),
-            )
+            model_file, sinks = _model_file(settings, catalogue), self._sinks()
             keep = Keep(watching.trace_max_mb << 20, watching.trace_max_days * 86400.0)
-            self._recorder = Recorder(
-                Path(self._folder), origin, self._sinks(), keep, self._tell_trouble
-            )
+
+            def begin(tool_file: ToolFile) -> Recorder:
+                origin = Origin(
+                    node=self._node.get_fully_qualified_name(),
+                    robot=tool_file.robot,
+                    engine=model.engine,
+                    model=model.model,
+                    context_tokens=model.context_tokens,
+                    tool_file=str(Path(tool_file.path).absolute()),
+                    model_file=model_file,
+                )
+                return Recorder(Path(self._folder), origin, sinks, keep, self._tell_trouble)
+
+            self._begin_trace = begin
+            self._recorder = begin(tool_file)
         if watching.metrics_port:
             try:
                 self._server = MetricsServer(watching.metrics_port, self.health)
             except MetricsError as error:
                 self._metrics_trouble = str(error)
                 self._node.get_logger().error(str(error))
+
+    def take_tools(self, tool_file: ToolFile, warm: ChatRequest) -> None:
+        """Begin the trace of another tool file; what runs goes on in it.
+
+        :param warm: what every command asks from now on.
+        """
+        if self._tapped is not None:
+            self._tapped.opening = warm.messages
+        before, begin = self._recorder, self._begin_trace
+        if before is not None and begin is not None:
+            self._recorder = begin(tool_file)
+            before.close()
 
     def close(self) -> None:
         """End the trace, serve no more metrics, and show no robot's world."""
@@ -154,7 +179,7 @@ class Monitor:
         if server is not None:
             server.close()
         self._folder = self._metrics_trouble = ''
-        self._engine = CLOSED
+        self._engine, self._begin_trace = CLOSED, None
 
     def _sinks(self) -> tuple[MakeSink, ...]:
         if is_there():

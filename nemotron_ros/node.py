@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from nemotron_msgs.action import ExecuteCommand
@@ -12,11 +13,13 @@ from nemotron_msgs.msg import Confirmations as ConfirmationsMsg
 from nemotron_msgs.msg import EngineStatus, StopStatus, ToolManifest
 from nemotron_msgs.msg import Event as EventMsg
 from nemotron_msgs.srv import CallTool, CancelCall, Confirm, ListTools
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, State, TransitionCallbackReturn
+from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_srvs.srv import Trigger
 
@@ -30,7 +33,7 @@ from nemotron_ros.bridge.account import (
     stop_message,
     tool_messages,
 )
-from nemotron_ros.bridge.check import check
+from nemotron_ros.bridge.check import load_checked
 from nemotron_ros.bridge.conditions import ConditionChecker
 from nemotron_ros.bridge.confirming import open_questions, take_answer
 from nemotron_ros.bridge.direct_calls import DirectCalls
@@ -56,14 +59,17 @@ from nemotron_ros.tools.confirmation import Confirmations, Question
 from nemotron_ros.tools.dispatch import Dispatcher
 from nemotron_ros.tools.guard import Guard
 from nemotron_ros.tools.latches import Latches
+from nemotron_ros.tools.ledger import Ledger
 from nemotron_ros.tools.model import ToolFile
 from nemotron_ros.tools.result import Status, ToolResult
-from nemotron_ros.tools.tool_file import ToolFileError, load
+from nemotron_ros.tools.tool_file import ToolFileError
 from nemotron_ros.trace.goal import Goal, with_goal
 
 INACTIVE = 'the node is not active'
 STOP_S = 3.0
 """How long running commands are given to end when the node stops or is deactivated."""
+READ_S = 300.0
+"""How long the engine is given to read the prompt of another tool file."""
 
 
 class NemotronNode(LifecycleNode):
@@ -82,10 +88,14 @@ class NemotronNode(LifecycleNode):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__('nemotron', **kwargs)
         parameters.declare(self)
+        self.add_on_set_parameters_callback(self._judge_parameters)
         self._group = ReentrantCallbackGroup()
         self._lock = threading.Lock()
+        self._reloading = threading.Lock()
+        self._changing_tools = threading.Lock()
         self._tokens: dict[bytes, CancelToken] = {}
         self._active = False
+        self._configured = False
         self._model = ModelInfo('', '', 0)
         self._is_open = False
         self._engine_state = EngineState.CLOSED
@@ -97,7 +107,9 @@ class NemotronNode(LifecycleNode):
         self._estop: EStopWatch | None = None
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._stop_status = self.create_publisher(StopStatus, '~/stop_status', latched)
-        self._latches = Latches(self._tell_stop)  # a stop outlives the tool file
+        # Both outlive the tool file.
+        self._latches = Latches(self._tell_stop)
+        self._ledger = Ledger()
         self._tell_stop(())
         self._monitor = Monitor(self, lambda: self._active, lambda: self._latches.told)
         self._engine_status = self.create_publisher(EngineStatus, '~/engine_status', latched)
@@ -125,6 +137,7 @@ class NemotronNode(LifecycleNode):
             (Confirm, '~/confirm', self._confirm),
             (Trigger, '~/stop', self._stop),
             (Trigger, '~/clear_stop', self._clear_stop),
+            (Trigger, '~/reload_tools', self._reload_tools),
         ):
             self.create_service(kind, name, callback, callback_group=self._group)
         change_states_aside(self, self._group)
@@ -139,14 +152,10 @@ class NemotronNode(LifecycleNode):
 
     def on_configure(self, state: State) -> TransitionCallbackReturn:
         """Check the tool file, load the model."""
+        self._configured = True  # from here on, what is set would come too late
         wanted = parameters.read(self)
         try:
-            self._tools = load(wanted.tool_file)
-            problems = check(self._tools)
-            if problems:
-                raise ToolFileError(problems)
-            for warning in self._tools.warnings:
-                self.get_logger().warning(warning)
+            self._tools = load_checked(wanted.tool_file)
             catalogue = load_catalogue(config_path('models.yaml'))
             settings = engine_settings(
                 parameters.engine_wanted(wanted),
@@ -159,13 +168,7 @@ class NemotronNode(LifecycleNode):
             self._engine = make_engine(settings, catalogue, self._tell_engine)
             engine = self._monitor.tapped(self._engine)
             self._executor_for_tools = RosExecutor(self, self._tools)
-            guard = Guard(
-                self._tools,
-                unmet=ConditionChecker(self._executor_for_tools.clients, self._tools),
-                ask=self._confirmations.ask,
-                latches=self._latches,
-            )
-            self._dispatcher = Dispatcher(self._tools, guard, self._executor_for_tools)
+            self._dispatcher = self._dispatcher_of(self._tools, self._executor_for_tools)
             self._agent = Agent(
                 engine,
                 self._tools,
@@ -186,6 +189,7 @@ class NemotronNode(LifecycleNode):
                     max_age_s=wanted.session_max_age_s,
                 ),
                 wanted.ask_user,
+                self._executor_for_tools.close,
             )
             self._estop = EStopWatch(self, self._tools.estop, self._stop_for)
             model = engine.open(self._agent.warm_request(), self._tell_loading)
@@ -196,11 +200,9 @@ class NemotronNode(LifecycleNode):
             return TransitionCallbackReturn.FAILURE
         self._model, self._is_open = model, True
         self._monitor.open(parameters.watching(wanted), settings, catalogue, self._tools, model)
-        self._manifest.publish(manifest_message(self._tools, self.get_clock().now().to_msg()))
+        self._tell_tools(self._tools)
         self._publish_engine(EngineState.READY, f'{model.model} is ready')
-        self.get_logger().info(
-            f'{len(self._tools.tools)} tools of {wanted.tool_file}; {model.engine}: {model.model}'
-        )
+        self.get_logger().info(f'{model.engine}: {model.model}')
         return TransitionCallbackReturn.SUCCESS
 
     def on_activate(self, state: State) -> TransitionCallbackReturn:
@@ -290,18 +292,36 @@ class NemotronNode(LifecycleNode):
         return until_true(lambda: not self._tokens, STOP_S, CancelToken(STOP_S)) and ended
 
     def _free(self) -> None:
-        self._is_open = False
-        parts = (self._engine, self._estop, self._executor_for_tools)
+        self._is_open = self._configured = False
+        with self._changing_tools:
+            tools = self._tools
+            parts = (self._engine, self._estop, self._executor_for_tools)
+            self._engine = self._tools = self._executor_for_tools = None
+            self._dispatcher = self._agent = self._estop = None
         steps: list[Callable[[], object]] = [part.close for part in parts if part is not None]
-        if self._tools is not None:
+        if tools is not None:
             steps.append(self._tell_no_tools)
         for step in (*steps, self._monitor.close):
             try:
                 step()
             except Exception as error:  # it keeps none of the others from being freed
                 self.get_logger().error(f'not freed: {error!r}')
-        self._engine = self._tools = self._executor_for_tools = None
-        self._dispatcher = self._agent = self._estop = None
+
+    def _dispatcher_of(self, tools: ToolFile, executor: RosExecutor) -> Dispatcher:
+        guard = Guard(
+            tools,
+            unmet=ConditionChecker(executor.clients, tools),
+            ask=self._confirmations.ask,
+            latches=self._latches,
+            ledger=self._ledger,
+        )
+        return Dispatcher(tools, guard, executor)
+
+    def _tell_tools(self, tools: ToolFile) -> None:
+        for warning in tools.warnings:
+            self.get_logger().warning(warning)
+        self._manifest.publish(manifest_message(tools, self.get_clock().now().to_msg()))
+        self.get_logger().info(f'{len(tools.tools)} tools of {tools.path}')
 
     def _tell_no_tools(self) -> None:
         self._manifest.publish(manifest_message(None, self.get_clock().now().to_msg()))
@@ -431,10 +451,11 @@ class NemotronNode(LifecycleNode):
         return response
 
     def _run_tool(self, request: CallTool.Request) -> ToolResult:
-        dispatcher, tools = self._dispatcher, self._tools
-        if not self._active or dispatcher is None or tools is None:
+        agent = self._agent
+        if not self._active or agent is None:
             return ToolResult(Status.DENIED, error=INACTIVE, rule='inactive')
-        return self._direct.run(request, dispatcher, frozenset(tools.tools))
+        with agent.using() as tools:
+            return self._direct.run(request, tools.dispatcher, frozenset(tools.file.tools))
 
     def _cancel_call(
         self, request: CancelCall.Request, response: CancelCall.Response
@@ -489,7 +510,60 @@ class NemotronNode(LifecycleNode):
         response.message = f'{still} still says stop; release it first' if still else ''
         return response
 
+    async def _reload_tools(
+        self, request: Trigger.Request, response: Trigger.Response
+    ) -> Trigger.Response:
+        try:
+            tools = await in_thread(self, self._take_tools)
+        except (ToolFileError, EngineError) as error:
+            response.message = f'{error}\nnothing was changed'
+            self.get_logger().error(f'tool file not reloaded: {response.message}')
+        else:
+            response.success = True
+            response.message = f'{len(tools.tools)} tools of {tools.path}'
+        return response
+
+    def _take_tools(self) -> ToolFile:
+        """Read the tool file anew, check all of it, and put it into force.
+
+        What runs keeps the tools that it began with; their clients are freed when it has ended.
+        """
+        with self._reloading, ExitStack() as undo:
+            agent, estop = self._agent, self._estop
+            if not self._is_open or agent is None or estop is None:
+                raise ToolFileError(['the node is not configured; that will read the tool file'])
+            tools = load_checked(self.get_parameter('tool_file').value)
+            if tools.estop != estop.listens_to and estop.active:
+                why = f'{estop.active} says stop; release it before it is no longer listened to'
+                raise ToolFileError([why])
+            executor = RosExecutor(self, tools)
+            undo.callback(executor.close)
+            toolset = agent.toolset(tools, self._dispatcher_of(tools, executor), executor.close)
+            agent.read(toolset, CancelToken(READ_S))
+            if tools.estop != estop.listens_to:
+                estop = EStopWatch(self, tools.estop, self._stop_for)
+                undo.callback(estop.close)
+            with self._changing_tools:
+                if self._agent is not agent:
+                    raise ToolFileError(['the node was cleaned up meanwhile'])
+                before, self._estop = self._estop, estop
+                self._tools, self._executor_for_tools = tools, executor
+                self._dispatcher = toolset.dispatcher
+            undo.pop_all()
+            agent.take(toolset)
+            if before is not None and before is not estop:
+                before.close()
+            if not self._active:
+                executor.release()
+            self._monitor.take_tools(tools, agent.warm_request())
+            self._tell_tools(tools)
+            return tools
+
     # Help
+
+    def _judge_parameters(self, wanted: Sequence[Parameter]) -> SetParametersResult:
+        refused = parameters.refusal(p.name for p in wanted) if self._configured else ''
+        return SetParametersResult(successful=not refused, reason=refused)
 
     def _ping(self) -> None:
         """Tell the watchdog that all is well, unless the engine has failed for good."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -12,6 +13,12 @@ from nemotron_ros.deployment import Wanted
 from nemotron_ros.monitor import Watching
 
 READ_ONLY = {'autostart'}
+LIVE = {
+    'tool_file': 'Read when the node is configured, and by ~/reload_tools.',
+    'goal_timeout_max_s': 'Holds for the next goal.',
+}
+"""Those that may be set while the node is configured, and when that takes effect."""
+AT_CONFIGURE = 'Read when the node is configured.'
 
 RANGES: dict[str, tuple[float, float]] = {
     'context_tokens': (0, 262144),
@@ -122,6 +129,17 @@ def read(node: Node) -> Parameters:
     return Parameters(**values)
 
 
+def refusal(names: Iterable[str]) -> str:
+    """Return why parameters can't be set while the node is configured; empty if they can."""
+    late = sorted({field.name for field in fields(Parameters)} & set(names) - set(LIVE))
+    if not late:
+        return ''
+    return (
+        f'{", ".join(late)}: read when the node is configured; deactivate it, clean it up, set '
+        'this, and configure it again'
+    )
+
+
 def engine_wanted(values: Parameters) -> Wanted:
     """Return what the parameters say of the engine."""
     return Wanted(**{name.name: getattr(values, name.name) for name in fields(Wanted)})
@@ -133,7 +151,11 @@ def watching(values: Parameters) -> Watching:
 
 
 def _descriptor(name: str) -> ParameterDescriptor:
-    descriptor = ParameterDescriptor(description=DESCRIPTIONS[name], read_only=name in READ_ONLY)
+    descriptor = ParameterDescriptor(
+        description=DESCRIPTIONS[name],
+        additional_constraints='' if name in READ_ONLY else LIVE.get(name, AT_CONFIGURE),
+        read_only=name in READ_ONLY,
+    )
     if name in RANGES:
         low, high = RANGES[name]
         if isinstance(low, int):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import replace
 
 from nemotron_ros.agent.asking import ASK_USER
@@ -18,6 +18,7 @@ from nemotron_ros.agent.command import (
 )
 from nemotron_ros.agent.line import BusyError, Line, Place
 from nemotron_ros.agent.story import Story, fingerprint
+from nemotron_ros.agent.toolset import InForce, Toolset
 from nemotron_ros.agent.turn_calls import TurnCalls
 from nemotron_ros.cancel import CancelToken, Cause
 from nemotron_ros.chat.history import Conversation, History, Sessions, new_session_id
@@ -29,6 +30,7 @@ from nemotron_ros.engine.protocol import (
     ContextFull,
     Engine,
     EngineError,
+    OutputError,
     PromptTooLong,
     ReasoningDelta,
     TextDelta,
@@ -58,6 +60,8 @@ class Agent:
 
     :param line: how many commands run and wait at once.
     :param asking: gives the model a tool to ask the person, by which the command ends.
+    :param let_go: is called when the last command with these tools has ended, after others came
+        into force.
     :raise ToolFileError: if the file has a tool of that tool's name.
     """
 
@@ -71,8 +75,31 @@ class Agent:
         line: Line | None = None,
         history: History | None = None,
         asking: bool = False,
+        let_go: Callable[[], None] = lambda: None,
     ) -> None:
-        if asking and ASK_USER.name in tool_file.tools:
+        self._asking = asking
+        self._tools = InForce(self.toolset(tool_file, dispatcher, let_go))
+        self._engine = engine
+        self._limits = limits or Limits()
+        self._sampling = sampling or Sampling()
+        self._line = line or Line()
+        self._sessions = Sessions(history)
+        self._calls = TurnCalls(asking)
+        self._running: set[CancelToken] = set()
+        self._running_lock = threading.Lock()
+
+    def toolset(
+        self,
+        tool_file: ToolFile,
+        dispatcher: Dispatcher,
+        let_go: Callable[[], None] = lambda: None,
+    ) -> Toolset:
+        """Return a tool file as commands can use it; it does not come into force yet.
+
+        :param let_go: is called when it has been in force, and the last command with it has ended.
+        :raise ToolFileError: if the file has a tool of the name of that for asking the person.
+        """
+        if self._asking and ASK_USER.name in tool_file.tools:
             path = f'tools.{ASK_USER.name}'
             raise ToolFileError(
                 [
@@ -80,27 +107,41 @@ class Agent:
                     'give this one another, or set the parameter ask_user to false'
                 ]
             )
-        self._engine = engine
-        self._file = tool_file
-        self._dispatcher = dispatcher
-        self._limits = limits or Limits()
-        self._sampling = sampling or Sampling()
-        self._line = line or Line()
-        self._sessions = Sessions(history)
-        self._calls = TurnCalls(tool_file, dispatcher, asking)
-        specs = (tool.spec for tool in tool_file.tools.values())
-        self._specs = (*specs, ASK_USER) if asking else tuple(specs)
-        self._opening = opening(self._specs, tool_file.examples)
-        self._running: set[CancelToken] = set()
-        self._running_lock = threading.Lock()
+        own = (ASK_USER,) if self._asking else ()
+        specs = (*(tool.spec for tool in tool_file.tools.values()), *own)
+        return Toolset(tool_file, dispatcher, specs, opening(specs, tool_file.examples), let_go)
+
+    def using(self) -> AbstractContextManager[Toolset]:
+        """Use the tools in force, as a command does, for as long as a block runs."""
+        return self._tools.use()
+
+    def read(self, tools: Toolset, cancel: CancelToken) -> None:
+        """Have the engine read what the prompts with these tools begin with.
+
+        :raise EngineError: if it can't, or can't keep it beside an answer.
+        """
+        asked = self._request(tools, (Message('user', 'Ready?'),), self._sampling.thinking)
+        with closing(self._engine.stream(replace(asked, max_tokens=1), cancel)) as answer:
+            try:
+                next(answer, None)  # its first word comes when all is read
+            except ContextFull:
+                raise
+            except OutputError:
+                pass  # a word is no answer, but then it was asked for one alone
+        if cancel.ended:
+            raise EngineError('the engine has not read the new prompt in time')
+
+    def take(self, tools: Toolset) -> None:
+        """Put tools into force: for commands whose turn comes from now on."""
+        self._tools.replace(tools)
 
     def warm_request(self) -> ChatRequest:
         """Return the request whose prompt every command begins with."""
-        return self._request((), self._sampling.thinking)
+        return self._request(self._tools.current, (), self._sampling.thinking)
 
     def is_stop(self, text: str) -> bool:
         """Whether a command is a stop, which never asks the model."""
-        return is_stop(text, self._file.stop_words)
+        return is_stop(text, self._tools.current.file.stop_words)
 
     def stop(self, timeout_s: float = STOP_S) -> bool:
         """Cancel what every command does, end motion, and wait for it.
@@ -117,7 +158,7 @@ class Agent:
 
     def resume(self) -> None:
         """Let commands move the robot again."""
-        self._dispatcher.resume()
+        self._tools.current.dispatcher.resume()
 
     def execute(
         self, command: Command, cancel: CancelToken, emit: Callable[[Event], None]
@@ -147,29 +188,31 @@ class Agent:
         with ExitStack() as stack:  # one that raises keeps none of the others from ending
             for token in others:
                 stack.callback(token.cancel, Cause.STOPPED)
-        return self._dispatcher.stop(reason, timeout_s)
+        # Of whichever tool file: the calls of all are in one ledger.
+        return self._tools.current.dispatcher.stop(reason, timeout_s)
 
     def _carry_out(self, story: Story, cancel: CancelToken) -> Outcome:
         if self.is_stop(story.command.text):
             # Before anything of the goal is looked at: a stop is never a bad command.
             story.tell(Phase.ACCEPTED)
             return self._obey_stop(story.command, cancel)
-        allowed = self._allowed(story.command)
         command = story.command
+        self._allowed(command, self._tools.current.file)
         with self._line.place(command.text, story.session_id, command.priority, cancel) as place:
             story.tell(Phase.ACCEPTED)
             if not place.runs:
                 story.tell(Phase.QUEUED, detail={'ahead': place.ahead})
             if not self._line.wait(place):
                 return _ended(story, place, cancel)
-            return self._take_turns(story, place, allowed, cancel)
+            return self._take_turns(story, place, cancel)
 
-    def _take_turns(
-        self, story: Story, place: Place, allowed: frozenset[str], cancel: CancelToken
-    ) -> Outcome:
+    def _take_turns(self, story: Story, place: Place, cancel: CancelToken) -> Outcome:
         said = [Message('user', story.command.text)]
         try:
-            outcome = self._converse(story, said, allowed, cancel)
+            with self._tools.use() as tools:
+                # Once more: others may have come into force while it waited.
+                allowed = self._allowed(story.command, tools.file)
+                outcome = self._converse(story, tools, said, allowed, cancel)
         except EngineError as error:
             outcome = Outcome(CommandStatus.ENGINE_FAILED, story.text, str(error))
         if cancel.ended and outcome.status is not CommandStatus.SUCCEEDED:
@@ -183,7 +226,7 @@ class Agent:
         """End everything. Commands may move the robot again, unless another stop is latched."""
         reason = f'stop word of command {command.id}'
         if self._stop(reason, cancel, STOP_S):
-            self._dispatcher.resume(reason)
+            self._tools.current.dispatcher.resume(reason)
             return Outcome(CommandStatus.SUCCEEDED, 'Stopped.')
         return Outcome(
             CommandStatus.NOT_DONE,
@@ -192,14 +235,19 @@ class Agent:
         )
 
     def _converse(
-        self, story: Story, said: list[Message], allowed: frozenset[str], cancel: CancelToken
+        self,
+        story: Story,
+        tools: Toolset,
+        said: list[Message],
+        allowed: frozenset[str],
+        cancel: CancelToken,
     ) -> Outcome:
         """Take turns until the model answers in words, or a limit or the token ends it."""
         before = self._sessions.commands(story.session_id)
         previous: tuple[ToolCall, ...] = ()
         idle = mistakes = 0
         for _ in range(self._limits.max_turns):
-            left, text, calls = self._turn(story, Conversation(before, tuple(said)), cancel)
+            left, text, calls = self._turn(story, tools, Conversation(before, tuple(said)), cancel)
             before, said[:] = left.before, left.said
             if cancel.ended:
                 return Outcome(CommandStatus.NOT_DONE, story.text)
@@ -217,7 +265,7 @@ class Agent:
             if idle == MAX_IDLE_TURNS:
                 return story.judge(f'the model asks for {calls[0].name} again and again')
             said.append(Message('assistant', text, calls))
-            said += self._calls.run(story, calls, repeated, allowed, cancel)
+            said += self._calls.run(story, tools, calls, repeated, allowed, cancel)
             if cancel.ended:
                 return Outcome(CommandStatus.NOT_DONE, story.text)
             if story.question:
@@ -232,7 +280,7 @@ class Agent:
         return story.judge(f'no answer after {self._limits.max_turns} turns')
 
     def _turn(
-        self, story: Story, conversation: Conversation, cancel: CancelToken
+        self, story: Story, tools: Toolset, conversation: Conversation, cancel: CancelToken
     ) -> tuple[Conversation, str, tuple[ToolCall, ...]]:
         """Ask the model once, with as much of the conversation as its context takes.
 
@@ -241,7 +289,8 @@ class Agent:
         left_out = 0
         while True:
             try:
-                return conversation, *self._ask(story, conversation.turns, left_out, cancel)
+                answer = self._ask(story, tools, conversation.turns, left_out, cancel)
+                return conversation, *answer
             except (PromptTooLong, ContextFull):
                 shorter = conversation.shorter()
                 if shorter is None or cancel.ended:
@@ -249,7 +298,12 @@ class Agent:
                 conversation, left_out = shorter, left_out + 1
 
     def _ask(
-        self, story: Story, turns: tuple[Message, ...], left_out: int, cancel: CancelToken
+        self,
+        story: Story,
+        tools: Toolset,
+        turns: tuple[Message, ...],
+        left_out: int,
+        cancel: CancelToken,
     ) -> tuple[str, tuple[ToolCall, ...]]:
         """Ask the model once. Its calls are run only when the whole turn has come.
 
@@ -261,7 +315,8 @@ class Agent:
         began_s = time.monotonic()
         first = True
         asked = story.command.thinking
-        request = self._request(turns, self._sampling.thinking if asked is None else asked)
+        thinking = self._sampling.thinking if asked is None else asked
+        request = self._request(tools, turns, thinking)
         try:
             with closing(self._engine.stream(request, cancel)) as stream:
                 for delta in stream:
@@ -283,7 +338,7 @@ class Agent:
             story.usage = replace(story.usage, generating_s=story.usage.generating_s + spent_s)
         return story.text, tuple(calls)
 
-    def _allowed(self, command: Command) -> frozenset[str]:
+    def _allowed(self, command: Command, tool_file: ToolFile) -> frozenset[str]:
         """Return the tools that the command may use; check the command on the way."""
         if not command.text.strip():
             raise BadCommandError('command: is empty; say what the robot should do')
@@ -292,23 +347,23 @@ class Agent:
                 f'command: {len(command.text)} characters; at most '
                 f'{self._limits.max_command_chars} are taken'
             )
-        known = frozenset(self._file.tools)
+        known = frozenset(tool_file.tools)
         unknown = sorted(set(command.allowed_tools) - known - {ALL_TOOLS})
         if unknown:
             raise BadCommandError(
                 f'allowed_tools: no tool named {", ".join(map(repr, unknown))} in '
-                f'{self._file.path}; it has {", ".join(sorted(known))}'
+                f'{tool_file.path}; it has {", ".join(sorted(known))}'
             )
         if ALL_TOOLS in command.allowed_tools:
             return known
         return frozenset(command.allowed_tools)
 
-    def _request(self, turns: tuple[Message, ...], thinking: bool) -> ChatRequest:
+    def _request(self, tools: Toolset, turns: tuple[Message, ...], thinking: bool) -> ChatRequest:
         # Every tool is named in every prompt, whatever the goal allows, so that the
         # prompt's beginning stays the same and stays read; the guard refuses the others.
         return ChatRequest(
-            messages=(*self._opening, *turns),
-            tools=self._specs,
+            messages=(*tools.opening, *turns),
+            tools=tools.specs,
             max_tokens=self._limits.max_tokens + thinking * self._limits.thinking_tokens,
             temperature=self._sampling.temperature,
             seed=self._sampling.seed,

@@ -10,11 +10,11 @@ from itertools import groupby
 from nemotron_ros.agent.asking import ASK_USER
 from nemotron_ros.agent.groups import Groups
 from nemotron_ros.agent.story import Story
+from nemotron_ros.agent.toolset import Toolset
 from nemotron_ros.cancel import CancelToken
 from nemotron_ros.chat.messages import Message, ToolCall
 from nemotron_ros.chat.prompt import result_content
 from nemotron_ros.events import CallRecord, Phase
-from nemotron_ros.tools.dispatch import Dispatcher
 from nemotron_ros.tools.model import Reading, ToolFile
 from nemotron_ros.tools.result import Status, ToolResult
 from nemotron_ros.tools.validate import Validator
@@ -28,15 +28,14 @@ class TurnCalls:
     :param asking: whether the model may ask the person.
     """
 
-    def __init__(self, tool_file: ToolFile, dispatcher: Dispatcher, asking: bool) -> None:
-        self._file = tool_file
-        self._dispatcher = dispatcher
+    def __init__(self, asking: bool) -> None:
         self._questions = Validator(ASK_USER) if asking else None
         self._groups = Groups()
 
     def run(
         self,
         story: Story,
+        tools: Toolset,
         calls: Calls,
         repeated: int,
         allowed: frozenset[str],
@@ -56,12 +55,12 @@ class TurnCalls:
             result = ToolResult(Status.NOT_RUN, error=why, rule='repeated')
             yield _told(story, call, result)
         not_run: ToolResult | None = None
-        for step in self._steps(calls[repeated:]):
+        for step in _steps(tools.file, calls[repeated:]):
             _announce(story, step)
             if not_run is not None:
                 results = [not_run] * len(step)
             else:
-                results = self._run_step(story, step, allowed, cancel)
+                results = self._run_step(story, tools, step, allowed, cancel)
             for call, result in zip(step, results, strict=True):
                 yield _told(story, call, result)
                 if result.status not in (Status.SUCCEEDED, Status.NOT_RUN):
@@ -71,31 +70,29 @@ class TurnCalls:
                 why = 'not run: the person was asked first'
                 not_run = ToolResult(Status.NOT_RUN, error=why, rule='after_question')
 
-    def _steps(self, calls: Calls) -> Iterator[Calls]:
-        """Yield the calls that run at once: several only where none of them acts."""
-        for may_overlap, group in groupby(calls, self._may_overlap):
-            if may_overlap:
-                yield tuple(group)
-            else:
-                yield from ((call,) for call in group)
-
-    def _may_overlap(self, call: ToolCall) -> bool:
-        tool = self._file.tools.get(call.name)
-        if tool is None or not isinstance(tool.binding, Reading):
-            return False
-        # What the guard counts while it runs, or an operator must allow, goes one by one.
-        return tool.rules.max_in_flight is None and tool.rules.confirm_within_s is None
-
     def _run_step(
-        self, story: Story, step: Calls, allowed: frozenset[str], cancel: CancelToken
+        self,
+        story: Story,
+        tools: Toolset,
+        step: Calls,
+        allowed: frozenset[str],
+        cancel: CancelToken,
     ) -> list[ToolResult]:
+        def run(call: ToolCall) -> ToolResult:
+            return self._run_call(story, tools, call, allowed, cancel)
+
         if len(step) == 1:
-            return [self._run_call(story, step[0], allowed, cancel)]
+            return [run(step[0])]
         with ThreadPoolExecutor(len(step)) as pool:
-            return list(pool.map(lambda call: self._run_call(story, call, allowed, cancel), step))
+            return list(pool.map(run, step))
 
     def _run_call(
-        self, story: Story, call: ToolCall, allowed: frozenset[str], cancel: CancelToken
+        self,
+        story: Story,
+        tools: Toolset,
+        call: ToolCall,
+        allowed: frozenset[str],
+        cancel: CancelToken,
     ) -> ToolResult:
         if self._questions is not None and call.name == ASK_USER.name:
             return _ask(story, call, self._questions.check(call.arguments))
@@ -108,12 +105,29 @@ class TurnCalls:
             story.tell(Phase.CALLING, record=pending, detail=detail)
 
         dry_run = story.command.dry_run
-        tool = self._file.tools.get(call.name)
+        tool = tools.file.tools.get(call.name)
         group = None if tool is None or dry_run else tool.rules.exclusive
         with self._groups.turn(group, cancel, lambda: waiting({'waiting_for': group})):
-            return self._dispatcher.run(
+            return tools.dispatcher.run(
                 call, allowed, cancel, progress, dry_run, story.tally, waiting
             )
+
+
+def _steps(tool_file: ToolFile, calls: Calls) -> Iterator[Calls]:
+    """Yield the calls that run at once: several only where none of them acts."""
+    for may_overlap, group in groupby(calls, lambda call: _may_overlap(tool_file, call)):
+        if may_overlap:
+            yield tuple(group)
+        else:
+            yield from ((call,) for call in group)
+
+
+def _may_overlap(tool_file: ToolFile, call: ToolCall) -> bool:
+    tool = tool_file.tools.get(call.name)
+    if tool is None or not isinstance(tool.binding, Reading):
+        return False
+    # What the guard counts while it runs, or an operator must allow, goes one by one.
+    return tool.rules.max_in_flight is None and tool.rules.confirm_within_s is None
 
 
 def _ask(story: Story, call: ToolCall, faults: list[str]) -> ToolResult:

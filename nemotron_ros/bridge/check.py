@@ -26,6 +26,19 @@ from nemotron_ros.tools.model import (
     UsePlugin,
 )
 from nemotron_ros.tools.plugins import PluginError, load_plugin
+from nemotron_ros.tools.tool_file import ToolFileError, load
+
+
+def load_checked(path: str) -> ToolFile:
+    """Read a tool file, and hold it against the ROS types that it names.
+
+    :raise ToolFileError: with everything that is wrong with it.
+    """
+    tool_file = load(path)
+    problems = check(tool_file)
+    if problems:
+        raise ToolFileError(problems)
+    return tool_file
 
 
 def check(tool_file: ToolFile) -> list[str]:

@@ -39,6 +39,7 @@ class EStopWatch:
     """
 
     def __init__(self, beside: Node, estop: EStop, stop: Callable[[str], object]) -> None:
+        self.listens_to = estop
         self._beside = beside
         self._stop = stop
         self._pressed = ''

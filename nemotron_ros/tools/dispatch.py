@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -50,8 +49,7 @@ class Dispatcher:
         self._guard = guard
         self._executor = executor
         self._validators = {name: Validator(tool.spec) for name, tool in tool_file.tools.items()}
-        self._changed = threading.Condition()
-        self._running: set[CancelToken] = set()
+        self._ledger = guard.ledger
 
     def run(
         self,
@@ -71,30 +69,26 @@ class Dispatcher:
         start_time_s = time.time()
         began_s = time.monotonic()
         token = cancel.child()
-        with self._changed:
-            self._running.add(token)
-        try:
-            result = self._gate(call, allowed, token, progress, dry_run, tally, waiting)
-        except Exception as error:  # a result is owed, whatever went wrong
-            result = ToolResult(Status.FAILED, None, f'{type(error).__name__}: {error}')
-        finally:
-            with self._changed:
-                self._running.discard(token)
-                self._changed.notify_all()
+        with self._ledger.running(token):
+            try:
+                result = self._gate(call, allowed, token, progress, dry_run, tally, waiting)
+            except Exception as error:  # a result is owed, whatever went wrong
+                result = ToolResult(Status.FAILED, None, f'{type(error).__name__}: {error}')
         return replace(result, start_time_s=start_time_s, duration_s=time.monotonic() - began_s)
 
     def stop(self, reason: str, timeout_s: float) -> bool:
         """Latch the guard, end every call and all motion, and wait for the calls to end.
 
-        Motion is ended whoever began it, also while no call is in flight.
+        Motion is ended whoever began it, also while no call is in flight. The calls are those of
+        every tool file whose guard shares this one's ledger.
 
         :return: whether all of them ended within ``timeout_s``.
         """
         self._guard.latch(reason)
         with ExitStack() as stack:  # one that raises keeps none of the others from ending
             stack.callback(self._executor.halt)
-            self._cancel_all(stack)
-        return self._until_ended(timeout_s)
+            stack.callback(self._ledger.stop_all)
+        return self._ledger.until_ended(timeout_s)
 
     def end_calls(self, reason: str, timeout_s: float) -> bool:
         """Latch the guard and end every call; what others have begun goes on.
@@ -102,20 +96,8 @@ class Dispatcher:
         :return: whether all of them ended within ``timeout_s``.
         """
         self._guard.latch(reason)
-        with ExitStack() as stack:
-            self._cancel_all(stack)
-        return self._until_ended(timeout_s)
-
-    def _cancel_all(self, stack: ExitStack) -> None:
-        """Cancel every call when the stack is left."""
-        with self._changed:
-            running = list(self._running)
-        for token in running:
-            stack.callback(token.cancel, Cause.STOPPED)
-
-    def _until_ended(self, timeout_s: float) -> bool:
-        with self._changed:
-            return self._changed.wait_for(lambda: not self._running, timeout_s)
+        self._ledger.stop_all()
+        return self._ledger.until_ended(timeout_s)
 
     def resume(self, reason: str = '') -> None:
         """Let calls run again after the stop for ``reason``, or after all of them."""

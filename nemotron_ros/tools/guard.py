@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from nemotron_ros.cancel import CancelToken
 from nemotron_ros.tools.conditions import Unmet
 from nemotron_ros.tools.confirmation import Ask, Question
 from nemotron_ros.tools.latches import Latches
+from nemotron_ros.tools.ledger import Ledger
 from nemotron_ros.tools.model import Rules, Tool, ToolFile
 
 WINDOW_S = 60.0
@@ -65,6 +65,7 @@ class Guard:
     :param unmet: checks preconditions; without it, tools that have some are refused.
     :param ask: asks the operator; without it, tools that need a yes are refused.
     :param latches: the stops, where they outlive the guard.
+    :param ledger: what runs and has run, where it outlives the guard.
     """
 
     def __init__(
@@ -74,17 +75,15 @@ class Guard:
         unmet: Unmet | None = None,
         ask: Ask | None = None,
         latches: Latches | None = None,
+        ledger: Ledger | None = None,
     ) -> None:
         self._tools: Mapping[str, Tool] = dict(tool_file.tools)
         self._conditions = dict(tool_file.conditions)
         self._clock = clock
         self._unmet = unmet
         self._ask = ask
-        self._lock = threading.Lock()
         self._latches = latches or Latches()
-        self._times: dict[str, deque[float]] = {name: deque() for name in self._tools}
-        self._in_flight: Counter[str] = Counter()
-        self._holders: dict[str, str] = {}
+        self.ledger = ledger or Ledger()
 
     @property
     def latched(self) -> str:
@@ -108,7 +107,7 @@ class Guard:
         :raise Denied: with the rule and the reason.
         :raise EndedAtGateError: if the command ended while the call waited.
         """
-        with self._lock:
+        with self.ledger.lock:
             rules = self._decide(request)
             stamp_s = self._clock()
             if not request.dry_run:
@@ -117,9 +116,9 @@ class Guard:
             self._check_conditions(request, rules)
         except BaseException:
             if not request.dry_run:
-                with self._lock:  # nothing ran and nobody was asked: it does not count
-                    if stamp_s in self._times[request.tool]:
-                        self._times[request.tool].remove(stamp_s)
+                with self.ledger.lock:  # nothing ran and nobody was asked: it does not count
+                    if stamp_s in self.ledger.times[request.tool]:
+                        self.ledger.times[request.tool].remove(stamp_s)
                     request.tally[request.tool] -= 1
                     self._give_back(request, rules)
             raise
@@ -129,7 +128,7 @@ class Guard:
             yield who
         finally:
             if not request.dry_run:
-                with self._lock:
+                with self.ledger.lock:
                     self._give_back(request, rules)
 
     # What is decided at once, with the lock held
@@ -146,7 +145,7 @@ class Guard:
         if most is not None and request.tally[name] >= most:
             raise Denied('quota', f'{name} may run {most} times in one command, and has')
         if rules.max_per_minute is not None:
-            times = self._times[name]
+            times = self.ledger.times[name]
             while times and self._clock() - times[0] >= WINDOW_S:
                 times.popleft()
             if len(times) >= rules.max_per_minute:
@@ -154,8 +153,8 @@ class Guard:
                     'rate', f'{name} ran {len(times)} times within a minute; that is its limit'
                 )
         self._check_in_flight(name, rules)
-        if rules.exclusive is not None and rules.exclusive in self._holders:
-            holder = self._holders[rules.exclusive]
+        if rules.exclusive is not None and rules.exclusive in self.ledger.holders:
+            holder = self.ledger.holders[rules.exclusive]
             raise Denied(
                 'exclusive', f'{holder} is running, and only one {rules.exclusive} tool may'
             )
@@ -167,23 +166,25 @@ class Guard:
             raise Denied('stop', f'a stop is latched ({why}); clear it first')
 
     def _check_in_flight(self, name: str, rules: Rules) -> None:
-        if rules.max_in_flight is not None and self._in_flight[name] >= rules.max_in_flight:
-            raise Denied('in_flight', f'{name} is running {self._in_flight[name]} times already')
-        if self._in_flight.total() >= MAX_IN_FLIGHT:
+        if rules.max_in_flight is not None and self.ledger.in_flight[name] >= rules.max_in_flight:
+            raise Denied(
+                'in_flight', f'{name} is running {self.ledger.in_flight[name]} times already'
+            )
+        if self.ledger.in_flight.total() >= MAX_IN_FLIGHT:
             raise Denied('in_flight', f'{MAX_IN_FLIGHT} calls are running already')
 
     def _take(self, request: Request, rules: Rules, stamp_s: float) -> None:
         if rules.max_per_minute is not None:
-            self._times[request.tool].append(stamp_s)
+            self.ledger.times[request.tool].append(stamp_s)
         request.tally[request.tool] += 1
-        self._in_flight[request.tool] += 1
+        self.ledger.in_flight[request.tool] += 1
         if rules.exclusive is not None:
-            self._holders[rules.exclusive] = request.tool
+            self.ledger.holders[rules.exclusive] = request.tool
 
     def _give_back(self, request: Request, rules: Rules) -> None:
-        self._in_flight[request.tool] -= 1
+        self.ledger.in_flight[request.tool] -= 1
         if rules.exclusive is not None:
-            del self._holders[rules.exclusive]
+            del self.ledger.holders[rules.exclusive]
 
     # What may take time, without the lock
 

@@ -54,11 +54,12 @@ class TappedEngine:
         self._engine = engine
         self._on_prompt = on_prompt
         self._on_cost = on_cost
-        self._opening: tuple[Message, ...] = ()
+        self.opening: tuple[Message, ...] = ()
+        """What every prompt begins with, which is told by its length alone."""
 
     def open(self, warm: ChatRequest, progress: Progress) -> ModelInfo:
-        """Open the engine inside; what every prompt begins with is told by its length alone."""
-        self._opening = warm.messages
+        """Open the engine inside."""
+        self.opening = warm.messages
         return self._engine.open(warm, progress)
 
     def stream(self, request: ChatRequest, cancel: CancelToken) -> Generator[Delta, None, None]:
@@ -80,8 +81,8 @@ class TappedEngine:
         self._engine.close()
 
     def _prompt(self, request: ChatRequest) -> dict[str, Any]:
-        count = len(self._opening)
-        if request.messages[:count] != self._opening:
+        count = len(self.opening)
+        if request.messages[:count] != self.opening:
             count = 0
         return {
             'opening_messages': count,

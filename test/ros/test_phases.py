@@ -290,5 +290,5 @@ def resources(robot: SimpleNamespace) -> dict[str, int]:
         'tokens': len(node._tokens),
         'places': len(node._agent._line._places),
         'questions': len(node._confirmations._open),
-        'calls': len(node._dispatcher._running),
+        'calls': len(node._dispatcher._ledger._running),
     }

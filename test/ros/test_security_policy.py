@@ -206,6 +206,7 @@ def test_no_topic_service_or_action_of_the_node_is_missing_and_none_is_too_much(
         (('request', '/nemotron/stop'), {'operator', 'client', 'stop'}),
         (('publish', '/e_stop'), {'stop'}),
         (('request', '/nemotron/change_state'), {'manager'}),
+        (('request', '/nemotron/reload_tools'), {'manager'}),
         (('request', '/nemotron/set_parameters'), {'manager'}),
         (('request', '/nemotron/set_parameters_atomically'), {'manager'}),
         (('publish', '/cmd_vel'), set()),

@@ -147,7 +147,7 @@ def test_a_stop_cancels_what_runs_and_waits_for_it() -> None:
     robot = Background()
     drive, say = robot.run(DRIVE), robot.run(call('say', text='hi'))
     assert robot.dispatcher.stop('fire', LONG_S) is True
-    assert robot.dispatcher._running == set()
+    assert robot.dispatcher._ledger._running == set()
     assert (drive().status, say().status) == (Status.CANCELED, Status.CANCELED)
 
 

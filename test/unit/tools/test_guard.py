@@ -129,7 +129,7 @@ def test_nothing_is_remembered_of_a_tool_without_a_rate(guard: Guard) -> None:
     for _ in range(50):
         ask(guard, 'get_battery')
         ask(guard, 'say')
-    assert {name: len(times) for name, times in guard._times.items() if times} == {'say': 2}
+    assert {name: len(times) for name, times in guard.ledger.times.items() if times} == {'say': 2}
 
 
 def test_a_group_lets_one_call_through_at_a_time(guard: Guard) -> None:
