@@ -4,9 +4,11 @@
 
     ros2 launch nemotron_ros gazebo.launch.py                   # no window, no graphics card
     ros2 launch nemotron_ros gazebo.launch.py window:=true
+    ros2 launch nemotron_ros gazebo.launch.py navigation:=nav2  # Nav2 finds the way
 
-The world is made of the same data as the headless robot's, and the tool file is the same. It
-takes the arguments of ``nemotron.launch.py`` as well. When one process ends, all do.
+The world is made of the same data as the headless robot's, and the tool file is the same, but for
+the one with Nav2. It takes the arguments of ``nemotron.launch.py`` as well. When one process ends,
+all do.
 """
 
 import os
@@ -17,11 +19,11 @@ from pathlib import Path
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from launch import LaunchContext, LaunchDescription
 from launch.actions import (
-    DeclareLaunchArgument,
     ExecuteProcess,
     IncludeLaunchDescription,
     OpaqueFunction,
     RegisterEventHandler,
+    SetLaunchConfiguration,
     Shutdown,
 )
 from launch.event_handlers import OnProcessExit, OnShutdown
@@ -29,44 +31,45 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-from nemotron_ros.bringup import GAZEBO_ROBOT, Setting, config_path, gazebo_robot, launched
+from nemotron_ros.bringup import (
+    GAZEBO_ROBOT,
+    Setting,
+    config_path,
+    declared,
+    gazebo_robot,
+    given,
+    launched,
+)
 from nemotron_ros.parameters import DESCRIPTIONS
 from nemotron_ros.sim.gazebo_world import OF_ROS, RELEASES, write
 
 NEMOTRON = Path(__file__).with_name('nemotron.launch.py')
+NAVIGATION = Path(__file__).with_name('navigation.launch.py')
+TOOL_FILES = {'own': 'headless_robot.yaml', 'nav2': 'headless_robot_nav2.yaml'}
 RELEASE = OF_ROS.get(os.environ.get('ROS_DISTRO', ''), 'harmonic')
 SETTINGS = {
     'gazebo': Setting(
         f'Release of Gazebo: {", ".join(RELEASES)}.', default=RELEASE, choices=tuple(RELEASES)
     ),
     'window': Setting('Show it in a window.', bool, 'false'),
+    'navigation': Setting(
+        'Who finds the way: the robot on its own, or nav2.', default='own', choices=(*TOOL_FILES,)
+    ),
+    'use_sim_time': Setting("Take the time from /clock, which is Gazebo's.", bool, 'true'),
+    'tool_file': Setting(
+        f'{DESCRIPTIONS["tool_file"].rstrip(".")}; without one, that of the robot in the flat.'
+    ),
 }
-SIM_TIME = "Take the time from /clock, which is Gazebo's."
 
 
 def generate_launch_description() -> LaunchDescription:
     """Describe Gazebo, its bridge, the robot and the node."""
-    defaults = {
-        'tool_file': str(config_path('tools', 'headless_robot.yaml')),
-        'use_sim_time': 'true',
-    }
     return LaunchDescription(
         [
-            *(
-                DeclareLaunchArgument(
-                    name, default_value=value, description=DESCRIPTIONS.get(name, SIM_TIME)
-                )
-                for name, value in defaults.items()
-            ),
-            *(
-                DeclareLaunchArgument(
-                    name, default_value=setting.default, description=setting.description
-                )
-                for name, setting in SETTINGS.items()
-            ),
+            *declared(SETTINGS),
             OpaqueFunction(function=_simulation),
             *launched(gazebo_robot, GAZEBO_ROBOT),
-            IncludeLaunchDescription(PythonLaunchDescriptionSource(str(NEMOTRON))),
+            _include(NEMOTRON),
             RegisterEventHandler(OnProcessExit(on_exit=[Shutdown(reason='a process ended')])),
         ]
     )
@@ -74,13 +77,14 @@ def generate_launch_description() -> LaunchDescription:
 
 def _simulation(context: LaunchContext) -> list[object]:
     """Return Gazebo, in a world that is made for it, and its bridge."""
-    given = {}
-    for name, setting in SETTINGS.items():
-        try:
-            given[name] = setting.value(LaunchConfiguration(name).perform(context))
-        except ValueError as error:
-            raise ValueError(f'{name}: {error}') from None
-    release = RELEASES[given['gazebo']]
+    asked = given(context, SETTINGS)
+    namespace = LaunchConfiguration('namespace', default='').perform(context)
+    if asked['navigation'] == 'nav2' and namespace:
+        raise ValueError(
+            f'namespace: expected none with navigation:=nav2, whose frames are on /tf, '
+            f'got {namespace!r}'
+        )
+    release = RELEASES[asked['gazebo']]
     if shutil.which(release.program[0]) is None:
         raise FileNotFoundError(
             f'gazebo: {" ".join(release.program)} is not there; install '
@@ -93,13 +97,15 @@ def _simulation(context: LaunchContext) -> list[object]:
             'gazebo: the package ros_gz_bridge is not there; install ros-$ROS_DISTRO-ros-gz'
         ) from None
     folder = Path(tempfile.mkdtemp(prefix='nemotron_gazebo_'))
-    files = write(folder, given['gazebo'])
-    server = [] if given['window'] else ['-s', '--headless-rendering']
-    namespace = LaunchConfiguration('namespace', default='')
+    files = write(folder, asked['gazebo'])
+    server = [] if asked['window'] else ['-s', '--headless-rendering']
+    tool_file = config_path('tools', TOOL_FILES[asked['navigation']])
     return [
+        SetLaunchConfiguration('tool_file', str(asked.get('tool_file', tool_file))),
         RegisterEventHandler(
             OnShutdown(on_shutdown=lambda *_: shutil.rmtree(folder, ignore_errors=True))
         ),
+        *([_include(NAVIGATION)] if asked['navigation'] == 'nav2' else []),
         ExecuteProcess(
             cmd=[*release.program, '-r', *server, str(files.world)], name='gazebo', output='screen'
         ),
@@ -112,3 +118,7 @@ def _simulation(context: LaunchContext) -> list[object]:
             output='screen',
         ),
     ]
+
+
+def _include(file: Path) -> IncludeLaunchDescription:
+    return IncludeLaunchDescription(PythonLaunchDescriptionSource(str(file)))

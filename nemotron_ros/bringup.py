@@ -147,34 +147,45 @@ class Setting:
         return value
 
 
+def declared(settings: Mapping[str, Setting]) -> list[Any]:
+    """Return the actions of a launch file that declare its arguments."""
+    from launch.actions import DeclareLaunchArgument
+
+    return [
+        DeclareLaunchArgument(name, default_value=setting.default, description=setting.description)
+        for name, setting in settings.items()
+    ]
+
+
+def given(context: Any, settings: Mapping[str, Setting]) -> dict[str, Any]:
+    """Return what the arguments of a launch file stand for, those that are not empty.
+
+    :raise ValueError: naming the argument that is wrong, and what was expected.
+    """
+    from launch.substitutions import LaunchConfiguration
+
+    values = {}
+    for name, setting in settings.items():
+        text = LaunchConfiguration(name).perform(context)
+        try:
+            if text:
+                values[name] = setting.value(text)
+        except ValueError as error:
+            raise ValueError(f'{name}: {error}') from None
+    return values
+
+
 def launched(make: Callable[..., Process], settings: Mapping[str, Setting]) -> list[Any]:
     """Return the actions of a launch file that starts a process: its arguments, and its start.
 
     ``make`` is handed the arguments that are not empty.
     """
-    from launch.actions import DeclareLaunchArgument, OpaqueFunction
-    from launch.substitutions import LaunchConfiguration
+    from launch.actions import OpaqueFunction
 
     def start(context: Any) -> list[Any]:
-        given = {}
-        for name, setting in settings.items():
-            text = LaunchConfiguration(name).perform(context)
-            try:
-                if text:
-                    given[name] = setting.value(text)
-            except ValueError as error:
-                raise ValueError(f'{name}: {error}') from None
-        return [make(**given).action()]
+        return [make(**given(context, settings)).action()]
 
-    return [
-        *(
-            DeclareLaunchArgument(
-                name, default_value=setting.default, description=setting.description
-            )
-            for name, setting in settings.items()
-        ),
-        OpaqueFunction(function=start),
-    ]
+    return [*declared(settings), OpaqueFunction(function=start)]
 
 
 ANY_PROCESS = {

@@ -14,6 +14,7 @@ from xml.sax.saxutils import quoteattr
 
 import yaml
 
+from nemotron_ros.sim.floor_map import write_map
 from nemotron_ros.sim.robot import (
     ACCELERATION_MPS2,
     BEAMS,
@@ -30,8 +31,6 @@ WORLD, ROBOT = 'flat', 'robot'
 BODY_BOTTOM_M, BODY_TOP_M = 0.03, 0.2
 """The body is lower than the laser, which would see it otherwise."""
 FINGER_OPEN_M, FINGER_TRAVEL_M = 0.1, 0.06
-MAP_CELL_M = 0.05
-MAP_FREE, MAP_TAKEN = 254, 0
 
 
 @dataclass(frozen=True)
@@ -72,36 +71,8 @@ def write(folder: Path, release: str, world: World | None = None) -> Files:
     folder.mkdir(parents=True, exist_ok=True)
     files.world.write_text(sdf(world, RELEASES[release]))
     files.bridge.write_text(yaml.safe_dump(bridge(world, RELEASES[release]), sort_keys=False))
-    width, height, cells = grid(world)
-    (folder / 'map.pgm').write_bytes(f'P5\n{width} {height}\n255\n'.encode() + cells)
-    about = {
-        'image': 'map.pgm',
-        'mode': 'trinary',
-        'resolution': MAP_CELL_M,
-        'origin': [-world.half_x - MAP_CELL_M, -world.half_y - MAP_CELL_M, 0.0],
-        'negate': 0,
-        'occupied_thresh': 0.65,
-        'free_thresh': 0.25,
-    }
-    files.map.write_text(yaml.safe_dump(about, sort_keys=False))
+    write_map(folder, world)
     return files
-
-
-def grid(world: World) -> tuple[int, int, bytes]:
-    """Return width, height and cells of the occupancy map, from its upper left corner on.
-
-    One cell beyond the flat on each side, so that the outer walls are in it.
-    """
-    width = round(2 * world.half_x / MAP_CELL_M) + 2
-    height = round(2 * world.half_y / MAP_CELL_M) + 2
-    cells = bytearray()
-    for row in range(height):
-        y = world.half_y + MAP_CELL_M - (row + 0.5) * MAP_CELL_M
-        for column in range(width):
-            x = -world.half_x - MAP_CELL_M + (column + 0.5) * MAP_CELL_M
-            taken = any(box.distance_m(x, y) == 0 for box in (*world.walls, *world.furniture))
-            cells.append(MAP_TAKEN if taken else MAP_FREE)
-    return width, height, bytes(cells)
 
 
 def bridge(world: World, release: Release) -> list[dict[str, str]]:

@@ -19,18 +19,14 @@ import mujoco
 
 from nemotron_ros.sim.gazebo_world import (
     BODY_TOP_M,
-    MAP_CELL_M,
-    MAP_FREE,
     OF_ROS,
     RELEASES,
     Files,
     bridge,
-    grid,
     sdf,
     write,
 )
 from nemotron_ros.sim.robot import BEAMS, MAX_RANGE_M, SCAN_HEIGHT_M, Robot
-from nemotron_ros.sim.route import is_free
 from nemotron_ros.sim.world import ROBOT_RADIUS_M, flat, mjcf
 
 # From the table of ros_gz_bridge's README: what it turns into what.
@@ -200,27 +196,6 @@ def test_the_types_of_the_bridge_are_those_of_the_node() -> None:
     finally:
         node.destroy_node()
         context.try_shutdown()
-
-
-def test_the_map_shows_what_can_be_bumped_into(tmp_path: Path) -> None:
-    width, height, cells = grid(flat())
-    files = write(tmp_path, 'harmonic')
-    about = yaml.safe_load(files.map.read_text())
-    assert (tmp_path / about['image']).read_bytes() == b'P5\n%d %d\n255\n' % (
-        width,
-        height,
-    ) + cells
-    left, bottom, _ = about['origin']
-
-    def cell(x: float, y: float) -> int:
-        row = height - 1 - int((y - bottom) / MAP_CELL_M)
-        return cells[row * width + int((x - left) / MAP_CELL_M)]
-
-    for box in (*flat().walls, *flat().furniture):
-        assert cell(box.x, box.y) != MAP_FREE, box.name
-    for place in (*flat().places.values(), flat().start, flat().dock):
-        assert is_free(flat(), place.x, place.y, 0.0)
-        assert cell(place.x, place.y) == MAP_FREE
 
 
 @pytest.mark.parametrize('release', RELEASES)
