@@ -26,6 +26,9 @@ GRACE_S = 4.0
 """How long its guardian gives to a server; less than it is given itself."""
 POLL_S = (0.1, 1.0)
 """How long after another a server is asked whether it serves, at first and in the end."""
+YIELDS_BY = 5
+"""How much nicer a server is than the node. Where the cores are busy the model gets slower, and
+not the robot's nodes, nor a stop."""
 LAST_LINES = 6
 LAST_CHARS = 300
 """Lines of standard error that are told when it dies."""
@@ -184,6 +187,9 @@ class ServerProcess:
             except OSError as error:
                 return f'the server can not be started: {error}'
             self._child = child
+            with suppress(ProcessLookupError):  # what it starts later is as nice
+                own = os.getpriority(os.PRIO_PROCESS, 0)
+                os.setpriority(os.PRIO_PROCESS, child.pid, own + YIELDS_BY)
             assert child.stdin
             assert child.stdout
             assert child.stderr

@@ -22,6 +22,7 @@ from nemotron_ros.engine.loopback import free_port
 from nemotron_ros.engine.protocol import EngineError, EngineState
 from nemotron_ros.engine.server_process import (
     MAX_RESTARTS,
+    YIELDS_BY,
     ServerProcess,
     guarded,
     private_folder,
@@ -127,6 +128,14 @@ def test_it_serves_until_closed(server: Callable[..., ServerProcess], states: St
     assert process.pid is None
     assert states.names == ['READY']
     process.close()
+
+
+def test_it_leaves_busy_cores_to_the_robot(server: Callable[..., ServerProcess]) -> None:
+    process = server(SERVE)
+    process.start()
+    assert process.pid is not None
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    assert os.getpriority(os.PRIO_PROCESS, process.pid) == min(19, own + YIELDS_BY)
 
 
 def test_settings_are_its_input(server: Callable[..., ServerProcess], tmp_path: Path) -> None:
