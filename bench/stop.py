@@ -3,14 +3,15 @@
 A node of its own, in a process of its own, is stopped while it is idle, while the model
 generates, while it drives, and while it drives on a machine whose cores are all busy; by the
 stop service, by the e-stop topic, and by a stop word. Measured is what a base would hear: the
-time until the first zero velocity after which nothing but zeros comes. ::
+time until the first zero velocity after which nothing but zeros comes. Where that is allowed, the
+node and the base go first, as the node does as a service of systemd. ::
 
     . scripts/env.bash
     python bench/stop.py
     python bench/stop.py --model smollm2-135m     # generate with a real model on this machine
 
 Exit code 1 if a stop was not seen within ``LOST_S``, if anything moved after it, or if the
-95th percentile of a row is over ``MOST_S``.
+99th percentile of a row is over ``MOST_S``, or ``MOST_BUSY_S`` where the cores are busy.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ from nemotron_ros.cancel import CancelToken
 from nemotron_ros.client import CommandClient
 from nemotron_ros.spinning import spinning
 
-MOST_S = 0.25
+MOST_S, MOST_BUSY_S = 0.02, 0.25
+NICENESS = -5
+"""That of config/systemd/nemotron.service."""
 LOST_S = 5.0
 SETTLE_S = 0.3
 START_S = 120.0
@@ -193,8 +196,9 @@ def measured(bench: Bench, state: str, way: str) -> float:
 
 @contextmanager
 def busy_cores(is_busy: bool) -> Iterator[None]:
-    """Keep two processes busy on each core."""
+    """Keep two processes busy on each core, as nice as processes are by themselves."""
     command = [sys.executable, '-c', 'while True: sum(range(10_000))']
+    command = ['nice', '-n', str(-os.nice(0)), *command]
     burners = [subprocess.Popen(command) for _ in range(2 * (os.cpu_count() or 1) * is_busy)]
     try:
         if burners:
@@ -209,14 +213,15 @@ def busy_cores(is_busy: bool) -> Iterator[None]:
 
 def table(bench: Bench, rounds: int) -> bool:
     """Print a row for each state and way; return whether all are as they must be."""
-    print(f'{"while":22}{"by":16}{"median":>9}{"95 %":>9}{"worst":>9}   ms, {rounds} stops each')
+    print(f'{"while":22}{"by":16}{"median":>9}{"99 %":>9}{"worst":>9}   ms, {rounds} stops each')
     good = True
     for state in STATES:
         with busy_cores('busy' in state):
             for way in WAYS:
                 times = sorted(measured(bench, state, way) for _ in range(rounds))
-                late = times[min(rounds - 1, math.ceil(0.95 * rounds) - 1)]
-                good = good and late <= MOST_S and times[-1] < LOST_S
+                late = times[math.ceil(0.99 * rounds) - 1]
+                most_s = MOST_BUSY_S if 'busy' in state else MOST_S
+                good = good and late <= most_s and times[-1] < LOST_S
                 numbers = (statistics.median(times), late, times[-1])
                 shown = ''.join(f'{1e3 * number:9.1f}' for number in numbers)
                 print(f'{state:22}{way:16}{shown}', flush=True)
@@ -226,10 +231,14 @@ def table(bench: Bench, rounds: int) -> bool:
 def main() -> int:
     """Measure and print; return the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or '').partition('\n')[0])
-    parser.add_argument('--rounds', type=int, default=20, help='stops for each row')
+    parser.add_argument('--rounds', type=int, default=100, help='stops for each row')
     parser.add_argument('--model', default='', help='generate with this model, by llama.cpp')
     arguments = parser.parse_args()
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
+    except PermissionError:
+        print('not allowed to go first: busy cores are shared with equals')
     with tempfile.TemporaryDirectory() as folder, ExitStack() as end:
         tool_file, script = Path(folder, 'tools.yaml'), Path(folder, 'script.yaml')
         tool_file.write_text(TOOLS)
