@@ -191,17 +191,20 @@ class PlainClient:
         return story.end(story.judge('no answer')), self._limits.max_turns, 0
 
     def _ask(self, messages: list[dict[str, Any]], max_tokens: int) -> Turn:
-        answer = self._client.post(
-            '/v1/chat/completions',
-            json={
-                'messages': messages,
-                'tools': self._tools,
-                'tool_choice': 'auto',
-                'temperature': 0.0,
-                'seed': 0,
-                'max_tokens': max_tokens,
-            },
-        )
+        try:
+            answer = self._client.post(
+                '/v1/chat/completions',
+                json={
+                    'messages': messages,
+                    'tools': self._tools,
+                    'tool_choice': 'auto',
+                    'temperature': 0.0,
+                    'seed': 0,
+                    'max_tokens': max_tokens,
+                },
+            )
+        except httpx.TransportError as error:
+            return Turn({}, {}, f'the server does not answer: {error!r}')
         if answer.status_code != httpx.codes.OK:
             return Turn({}, {}, f'the server says {answer.status_code}: {answer.text:.200}')
         data = answer.json()
@@ -313,6 +316,14 @@ def shortfalls(before: Sequence[Row], after: Sequence[Row]) -> list[str]:
     return [aim for aim, is_met in aims.items() if not is_met]
 
 
+def keep(rows: Mapping[str, Sequence[Row]], arguments: argparse.Namespace) -> None:
+    """Write each side's rows, so that ``nemotron eval compare`` can take them."""
+    asked = {'model': arguments.model, 'part': arguments.part, 'tags': list(arguments.tags)}
+    for side, name in zip(SIDES, FILES, strict=True):
+        record = Record({'engine': side, **asked}, {}, tuple(rows[side]))
+        write(record, arguments.out / name)
+
+
 def main() -> int:
     """Measure, print, judge."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
@@ -349,6 +360,8 @@ def main() -> int:
             print(f'\r{len(rows[OURS])} of {len(items)}', end='', file=sys.stderr, flush=True)
 
         files = {item.scenario.robot: tools_of(item.scenario.robot) for item in items}
+        # Whatever ends it, what was measured by then is kept.
+        stack.callback(keep, rows, arguments)
         run_items(
             items,
             files,
@@ -357,10 +370,6 @@ def main() -> int:
             lambda _share, _what: None,
             told,
         )
-    asked = {'model': model.name, 'part': arguments.part, 'tags': list(arguments.tags)}
-    for side, name in zip(SIDES, FILES, strict=True):
-        record = Record({'engine': side, **asked}, {}, tuple(rows[side]))
-        write(record, arguments.out / name)
     print(f'\n{side_by_side(rows)}\n\n{tags_side_by_side(rows)}')
     missed = shortfalls(rows[API_JSON], rows[OURS])
     for aim in missed:
