@@ -41,8 +41,8 @@ KEY_OF = {
 FROM_PIP = {'huggingface_hub', 'jsonschema_rs', 'mujoco', 'xllamacpp'}
 # Imported only by who asks for what they are for, with a message that says how to get them.
 OPTIONAL = {
-    'anyio', 'experimental', 'imageio_ffmpeg', 'llguidance', 'matplotlib', 'mcap', 'mcp',
-    'mcp_types', 'prometheus_client', 'py_trees', 'tensorrt', 'tensorrt_llm', 'torch',
+    'anyio', 'bfcl_eval', 'experimental', 'imageio_ffmpeg', 'llguidance', 'matplotlib', 'mcap',
+    'mcp', 'mcp_types', 'prometheus_client', 'py_trees', 'tensorrt', 'tensorrt_llm', 'torch',
     'transformers', 'uvicorn',
 }  # fmt: skip
 
