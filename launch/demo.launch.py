@@ -5,7 +5,8 @@
     ros2 launch nemotron_ros demo.launch.py
     nemotron ask 'turn left by ninety degrees'      # in another terminal
 
-It takes the arguments of ``nemotron.launch.py`` as well. When one of the two ends, both do,
+It takes the arguments of ``nemotron.launch.py`` as well, and those of the robot: how fast its
+time goes, how ideal it is, and who walks about in its flat. When one of the two ends, both do,
 unless it is respawned.
 """
 

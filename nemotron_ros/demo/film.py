@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,8 @@ def frames(world: World, moments: Sequence[Moment], note: str = '') -> Iterator[
         at_s = max(at_s, starts[shown]) + FRAME_S * SPEED
         truth, words = moments[shown].truth, moments[shown].words
         robot = Seen(Pose(truth.x, truth.y, truth.yaw), list(path))
-        scene = Scene(world, (robot,), truth.things, truth.people)
+        flat_then = replace(world, shut=frozenset(truth.shut_doors))
+        scene = Scene(flat_then, (robot,), truth.things, truth.people)
         frame = _with_words(view.picture(scene), words, note)
         hold_s = HOLD_S if _ends(moments, shown) else FRAME_S
         if shown == len(moments) - 1:

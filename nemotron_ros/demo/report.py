@@ -65,6 +65,9 @@ def as_data(run: Run) -> dict[str, object]:
         'total_s': run.total_s,
         'obeyed': run.obeyed,
         'contradictions': list(run.lies),
+        'collisions': run.after.collisions - run.before.collisions,
+        'touches': run.after.touches - run.before.touches,
+        'near_misses': run.after.near_misses - run.before.near_misses,
     }
 
 

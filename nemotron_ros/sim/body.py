@@ -68,6 +68,26 @@ class Body(Protocol):
     def people(self) -> dict[str, tuple[float, float]]:
         """Return where each person is."""
 
+    @property
+    def hand(self) -> tuple[float, float, float] | None:
+        """Where its hand is, seen from it: ahead, to the left, up; None if it has no arm."""
+
+    @property
+    def arm_moves(self) -> bool:
+        """Whether its arm is on its way."""
+
+    def stop_arm(self) -> None:
+        """Leave the arm where it is."""
+
+    def pick(self, name: str) -> bool:
+        """Begin to take a thing that is in reach; False if it is not."""
+
+    def place(self, furniture: str) -> bool:
+        """Begin to put what is held on a piece of furniture ahead; False if that can't be."""
+
+    def resting(self) -> dict[str, str]:
+        """Return on which piece of furniture things are, those that are on one."""
+
     def close_gripper(self) -> str:
         """Grab the nearest thing in reach; return the name of what is held."""
 

@@ -6,6 +6,7 @@ It knows of itself what the robot knows: its odometry. Where that has drifted, s
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from enum import Enum
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from nemotron_ros.sim.body import Body
 from nemotron_ros.sim.robot import BEAMS
 from nemotron_ros.sim.route import plan
-from nemotron_ros.sim.world import GRIPPER_M, ROBOT_RADIUS_M, Pose
+from nemotron_ros.sim.world import GRIPPER_M, ROBOT_RADIUS_M, Box, Pose
 
 SPEED_MPS = 0.4
 TURN_RADPS = 1.2
@@ -22,6 +23,9 @@ AT_HEADING_RAD = 0.03
 STOP_BEFORE_M = 0.12
 GIVE_UP_S = 4.0
 LOOK_S = 0.1
+FROM_CORNER_M = 0.2
+ROOM_M = STOP_BEFORE_M + 0.04
+"""Between the robot and the furniture that it puts things on."""
 
 
 class Driving(Enum):
@@ -63,7 +67,8 @@ class Driver:
             return False
         x, y = self._as_seen(*things[name])
         pose = self._robot.odometry
-        away_m = GRIPPER_M + 0.1
+        # Further off, if it lies on something: that must not be driven into.
+        away_m = GRIPPER_M + (0.22 if name in self._robot.resting() else 0.1)
         # Come from where the robot is, or from the nearest side that has room.
         towards = math.atan2(pose.y - y, pose.x - x)
         for turn in sorted((i * math.pi / 8 for i in range(-8, 9)), key=abs):
@@ -72,6 +77,22 @@ class Driver:
                 x + away_m * math.cos(angle), y + away_m * math.sin(angle), angle + math.pi
             )
             self.go(goal)
+            if self.state is Driving.DRIVING:
+                return True
+        return True
+
+    def approach(self, furniture: str) -> bool:
+        """Begin to drive up to a piece of furniture, facing it; False if unknown."""
+        box = next((b for b in self._robot.world.furniture if b.name == furniture), None)
+        if box is None:
+            self.state = Driving.BLOCKED
+            return False
+        pose = self._robot.odometry
+        spots = sorted(
+            _before(box), key=lambda spot: math.dist((pose.x, pose.y), (spot.x, spot.y))
+        )
+        for spot in spots:
+            self.go(spot)
             if self.state is Driving.DRIVING:
                 return True
         return True
@@ -137,6 +158,19 @@ class Driver:
                 close = (ahead > 0) & (ahead < ROBOT_RADIUS_M + STOP_BEFORE_M)
                 self._in_the_way = bool(np.any(close & (aside < ROBOT_RADIUS_M * 0.9)))
         return self._in_the_way
+
+
+def _before(box: Box) -> Iterator[Pose]:
+    """Yield where a robot stands before each side of a box, in its middle and beside it."""
+    for yaw in (0.0, math.pi / 2, math.pi, -math.pi / 2):
+        ahead_x, ahead_y = math.cos(yaw), math.sin(yaw)
+        away_m = abs(ahead_x) * box.half_x + abs(ahead_y) * box.half_y + ROBOT_RADIUS_M + ROOM_M
+        half_m = abs(ahead_y) * box.half_x + abs(ahead_x) * box.half_y
+        for aside_m in (0.0, half_m / 2, -half_m / 2):
+            if abs(aside_m) > max(0.0, half_m - FROM_CORNER_M):
+                continue
+            x, y = box.x - ahead_x * away_m, box.y - ahead_y * away_m
+            yield Pose(x - ahead_y * aside_m, y + ahead_x * aside_m, yaw)
 
 
 def _turn(off: float) -> float:

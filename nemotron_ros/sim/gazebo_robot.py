@@ -157,6 +157,24 @@ class GazeboBody:
         """Return nobody: in Gazebo's flat there is none."""
         return {}
 
+    hand = None
+    arm_moves = False
+
+    def stop_arm(self) -> None:
+        """There is no arm; fingers close where they are."""
+
+    def pick(self, name: str) -> bool:
+        """Begin to hold what is nearest."""
+        return bool(self.close_gripper())
+
+    def place(self, furniture: str) -> bool:
+        """Without an arm nothing can be put on furniture."""
+        return False
+
+    def resting(self) -> dict[str, str]:
+        """Return nothing: without an arm things are on the floor."""
+        return {}
+
     def close_gripper(self) -> str:
         """Begin to hold the nearest thing in reach; return its name, empty if there is none."""
         if self._to_hold:
@@ -237,20 +255,12 @@ class GazeboTopics(RobotTopics):
     def __init__(self, node: Node, robot: GazeboBody, lock: threading.Lock) -> None:
         super().__init__(node, robot, lock)
         self._gazebo = robot
-        self._told_holding = ''
 
     def after_step(self, now_s: float, stamp: Time) -> None:
         """Say nothing before Gazebo has told where the robot is."""
         if not self._gazebo.is_there:
             return
         super().after_step(now_s, stamp)
-        held = self._gazebo.holding
-        if held != self._told_holding:  # not when it was asked for: when Gazebo says so
-            self._told_holding = held
-            self._holding.publish(String(data=held))
-
-    def _grasp(self) -> None:
-        self._gazebo.close_gripper()
 
     def _scan_message(self, stamp: Time) -> Callable[[], None]:
         return super()._scan_message(stamp) if self._gazebo.sees else lambda: None

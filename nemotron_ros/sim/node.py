@@ -16,6 +16,7 @@ sim/reset            std_srvs/Trigger         puts everything back to the start
 from __future__ import annotations
 
 import math
+import re
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -123,6 +124,11 @@ class HeadlessRobot(Node):
             raise InvalidParameterValueException(
                 'robots', names, f'expected up to {len(STARTS)} different names'
             )
+        for name in names:
+            if not re.fullmatch(r'[A-Za-z_]\w*', name, re.ASCII):
+                raise InvalidParameterValueException(
+                    'robots', name, 'expected names of letters, digits and _, such as robot_1'
+                )
         starts = dict(zip(names or [SOLE_ROBOT], STARTS, strict=False))
         with_camera = self.declare_parameter(
             'camera', False, ParameterDescriptor(description='Render camera/image.')

@@ -59,6 +59,8 @@ class Noise:
 class Line:
     """A way that messages go in their order: late, and some of them not at all.
 
+    What would overtake waits for what was sent before it.
+
     :param what: its name; lines of other names have other chances.
     :param silences: whether it is silent at times, as ``dropout`` says.
     """
@@ -75,10 +77,7 @@ class Line:
         if self._silences.silent(now_s):
             return
         late_s = self._latency_s * self._chance.uniform(0.5, 1.5) if self._latency_s else 0.0
-        comes_s = now_s + late_s
-        if self._waiting:
-            comes_s = max(comes_s, self._waiting[-1][0])
-        self._waiting.append((comes_s, deliver))
+        self._waiting.append((now_s + late_s, deliver))
         self.run(now_s)
 
     def run(self, now_s: float) -> None:

@@ -17,6 +17,8 @@ from nemotron_ros.sim.world import SOLE_ROBOT, Door, Pose, World, flat, mjcf
 DOOR_MPS = 0.5
 DOORWAY_M = 0.25
 """A door is not shut on whoever is nearer to the doorway than this."""
+RESTS_M = 0.03
+"""A thing whose underside is no further from a top lies on it."""
 
 
 class Inhabitant(Protocol):
@@ -52,6 +54,7 @@ class Physics:
         self.starts = dict(robots or {SOLE_ROBOT: self._at_start.start})
         self.model = mujoco.MjModel.from_xml_string(mjcf(self._at_start, self.starts))
         self.data = mujoco.MjData(self.model)
+        self._step_s = float(self.model.opt.timestep)
         self.inhabitants: list[Inhabitant] = []
         self._mocap = {
             name: int(self.model.body(name).mocapid[0])
@@ -87,7 +90,7 @@ class Physics:
     @property
     def step_s(self) -> float:
         """Simulated seconds of one step."""
-        return float(self.model.opt.timestep)
+        return self._step_s
 
     def step(self) -> None:
         """Let one time step pass, for everybody."""
@@ -106,6 +109,17 @@ class Physics:
             for thing in self.world.things
             for position in [self.data.body(thing.name).xpos]
         }
+
+    def resting(self) -> dict[str, str]:
+        """Return on which piece of furniture things lie, those that lie on one."""
+        found = {}
+        for thing in self.world.things:
+            x, y, z = self.data.body(thing.name).xpos
+            for box in self.world.furniture:
+                off_m = abs(z - thing.size[-1] - box.height)
+                if box.distance_m(x, y) == 0 and off_m < RESTS_M and not self.is_held(thing.name):
+                    found[thing.name] = box.name
+        return found
 
     def is_held(self, thing: str) -> bool:
         """Whether a robot holds it."""

@@ -8,6 +8,7 @@ from collections import deque
 import numpy as np
 import numpy.typing as npt
 
+from nemotron_ros.sim.arm import CARRY_HEIGHT_M, HOME, Arm, Point
 from nemotron_ros.sim.noise import Noise, Slip
 from nemotron_ros.sim.physics import Physics
 from nemotron_ros.sim.velocity import WatchedVelocity
@@ -16,6 +17,7 @@ from nemotron_ros.sim.world import (
     PERSON_RADIUS_M,
     ROBOT_RADIUS_M,
     SOLE_ROBOT,
+    Box,
     Pose,
     World,
 )
@@ -24,7 +26,13 @@ ACCELERATION_MPS2 = 1.5
 TURN_ACCELERATION_RADPS2 = 6.0
 REACH_M = 0.45
 """The gripper closes on a thing no further than this from where it holds."""
-CARRY_HEIGHT_M = 0.42
+CLEAR_M = 0.12
+"""The hand comes from so far above, and lifts a thing so far before it draws it near."""
+INSIDE_M = 0.1
+"""A thing is put so far from the edge."""
+LET_GO_M = 0.01
+GRASP_M = 0.1
+"""The hand closes on what is no further from it."""
 APART_S = 0.5
 """One that scrapes along a wall loses it for moments; a touch after so long is a new one."""
 BEAMS = 180
@@ -81,6 +89,7 @@ class Robot:
 
     def restart(self) -> None:
         """Begin anew; the physics has put it back already."""
+        self._look()
         self._velocity = WatchedVelocity()
         self._command = (0.0, 0.0)
         self._slip = Slip(self._noise)
@@ -89,6 +98,7 @@ class Robot:
         self._met: dict[str, tuple[bool, bool]] = {}
         self.battery = self._start_battery
         self.holding = ''
+        self._arm = Arm()
         self.collisions = 0
         self.touches = 0
         self.near_misses = 0
@@ -98,7 +108,6 @@ class Robot:
         self.path: deque[tuple[float, float]] = deque(maxlen=50_000)
         self.path.append((self.pose.x, self.pose.y))
         self._odometry = self.pose
-        self._before = self.pose
 
     @property
     def world(self) -> World:
@@ -118,16 +127,12 @@ class Robot:
     @property
     def pose(self) -> Pose:
         """Where the robot is; the heading is in [-pi, pi]."""
-        x, y, yaw = self._data.qpos[self._own]
-        start = self._start
-        return Pose(start.x + float(x), start.y + float(y), math.remainder(yaw, math.tau))
+        return self._pose
 
     @property
     def twist(self) -> tuple[float, float]:
         """Speed along the heading, m/s, and turning rate, rad/s."""
-        vx, vy, w = self._data.qvel[self._own]
-        yaw = self.pose.yaw
-        return float(vx * math.cos(yaw) + vy * math.sin(yaw)), float(w)
+        return self._twist
 
     @property
     def odometry(self) -> Pose:
@@ -152,55 +157,135 @@ class Robot:
         """Ask the physics for the velocity that it has come to by now."""
         wanted_v, wanted_w = self._velocity.at(self.time_s)
         dt = self.step_s
+        if self._arm.moves:
+            self._arm.step(dt)
+            self._hold()
         v = _ramp(self._command[0], wanted_v, ACCELERATION_MPS2 * dt)
         w = _ramp(self._command[1], wanted_w, TURN_ACCELERATION_RADPS2 * dt)
         self._command = (v, w)
-        self._before = self.pose
         self._slipping = self._slip.at(self.time_s)
         if self._noise.wheel_slip:
             left = (v - w * TRACK_M / 2) * (1 - self._slipping[0])
             right = (v + w * TRACK_M / 2) * (1 - self._slipping[1])
             v, w = (left + right) / 2, (right - left) / TRACK_M
-        yaw = self._before.yaw
+        yaw = self._pose.yaw
         self._data.ctrl[self._own] = (v * math.cos(yaw), v * math.sin(yaw), w)
 
     def things(self) -> dict[str, tuple[float, float]]:
         """Return where each thing is."""
         return self.physics.things()
 
+    def resting(self) -> dict[str, str]:
+        """Return on which piece of furniture things are, those that are on one."""
+        return self.physics.resting()
+
     def people(self) -> dict[str, tuple[float, float]]:
         """Return where each person is."""
         return self.physics.people()
 
+    @property
+    def hand(self) -> Point:
+        """Where the hand is, seen from the robot."""
+        return self._arm.hand
+
+    @property
+    def arm_moves(self) -> bool:
+        """Whether the arm is on its way."""
+        return self._arm.moves
+
+    def stop_arm(self) -> None:
+        """Leave the arm where it is."""
+        self._arm.stop()
+
+    def pick(self, name: str) -> bool:
+        """Begin to take a thing, from the floor or from furniture; False if it is out of reach."""
+        if self.holding or not self._is_in_reach(name):
+            return False
+        at = self._seen_from_here(name)
+        above = (at[0], at[1], at[2] + CLEAR_M)
+        near = (GRIPPER_M, 0.0, max(above[2], CARRY_HEIGHT_M))
+        self._arm.go(above, at, lambda: self._grab(name), above, near, HOME)
+        return True
+
+    def place(self, furniture: str) -> bool:
+        """Begin to put what is held on a piece of furniture ahead; False if that can't be."""
+        box = next((box for box in self.world.furniture if box.name == furniture), None)
+        ahead_m = None if box is None else self._ahead_inside_m(box)
+        if box is None or ahead_m is None or not self.holding:
+            return False
+        thing = next(thing for thing in self.world.things if thing.name == self.holding)
+        down_m = box.height + thing.size[-1] + LET_GO_M
+        over = (ahead_m, 0.0, down_m + CLEAR_M)
+        near = (GRIPPER_M, 0.0, over[2])
+        self._arm.go(near, over, (ahead_m, 0.0, down_m), self._let_go, over, near, HOME)
+        return True
+
     def close_gripper(self) -> str:
-        """Grab the nearest thing in reach; return its name, empty if there is none."""
+        """Grab the nearest thing in reach at once; return its name, empty if there is none."""
         if self.holding:
             return self.holding
-        pose = self.pose
-        x = pose.x + GRIPPER_M * math.cos(pose.yaw)
-        y = pose.y + GRIPPER_M * math.sin(pose.yaw)
         near = [
-            (math.hypot(tx - x, ty - y), name)
-            for name, (tx, ty) in self.things().items()
-            if not self.physics.is_held(name)
+            (self._from_gripper_m(name), name) for name in self.things() if self._is_in_reach(name)
         ]
-        distance_m, name = min(near, default=(math.inf, ''))
-        if distance_m > REACH_M:
+        if not near:
             return ''
-        equality = self._model.equality(f'{self._name} {name}').id
-        # Where the robot holds it: before itself, above the floor, upright.
-        self._model.eq_data[equality, 3:6] = (GRIPPER_M, 0.0, CARRY_HEIGHT_M)
-        self._model.eq_data[equality, 6:10] = (1.0, 0.0, 0.0, 0.0)
-        self._data.eq_active[equality] = 1
-        self.holding = name
+        _, name = min(near)
+        self._arm.hand = self._seen_from_here(name)
+        self._grab(name)
+        self._arm.go(HOME)
         return name
 
     def open_gripper(self) -> str:
         """Let go; return the name of what was held, empty if nothing was."""
+        held = self.holding
+        self._let_go()
+        self._arm.go(HOME)
+        return held
+
+    def _let_go(self) -> None:
         held, self.holding = self.holding, ''
         if held:
             self._data.eq_active[self._model.equality(f'{self._name} {held}').id] = 0
-        return held
+
+    def _grab(self, name: str) -> None:
+        """Close on a thing that is where the hand is; it may have been moved meanwhile."""
+        if math.dist(self._seen_from_here(name), self._arm.hand) < GRASP_M:
+            self.holding = name
+            self._hold()
+            self._data.eq_active[self._model.equality(f'{self._name} {name}').id] = 1
+
+    def _hold(self) -> None:
+        """Have what is held be where the hand is, upright."""
+        if self.holding:
+            equality = self._model.equality(f'{self._name} {self.holding}').id
+            self._model.eq_data[equality, 3:6] = self._arm.hand
+            self._model.eq_data[equality, 6:10] = (1.0, 0.0, 0.0, 0.0)
+
+    def _seen_from_here(self, thing: str) -> Point:
+        x, y, z = (float(part) for part in self._data.body(thing).xpos)
+        pose = self.pose
+        dx, dy, cos, sin = x - pose.x, y - pose.y, math.cos(pose.yaw), math.sin(pose.yaw)
+        return dx * cos + dy * sin, dy * cos - dx * sin, z
+
+    def _from_gripper_m(self, thing: str) -> float:
+        ahead, aside, _ = self._seen_from_here(thing)
+        return math.hypot(ahead - GRIPPER_M, aside)
+
+    def _is_in_reach(self, thing: str) -> bool:
+        known = thing in self.things() and not self.physics.is_held(thing)
+        return known and self._from_gripper_m(thing) <= REACH_M
+
+    def _ahead_inside_m(self, box: Box) -> float | None:
+        """Return how far ahead a thing can be put on a box; None if that is out of reach."""
+        pose = self.pose
+        inside = (box.half_x - INSIDE_M, box.half_y - INSIDE_M)
+        for step in range(round(REACH_M / 0.01)):
+            ahead_m = GRIPPER_M + step * 0.01
+            x = pose.x + ahead_m * math.cos(pose.yaw)
+            y = pose.y + ahead_m * math.sin(pose.yaw)
+            if abs(x - box.x) <= inside[0] and abs(y - box.y) <= inside[1]:
+                return ahead_m
+        return None
 
     def scan(self) -> npt.NDArray[np.float32]:
         """Return the distances, metres, of beams from -pi to pi about the heading; inf is none."""
@@ -216,7 +301,9 @@ class Robot:
 
     def after_step(self) -> None:
         """Account for what the physics has made of it."""
-        before, after, dt = self._before, self.pose, self.step_s
+        before, dt = self._pose, self.step_s
+        self._look()
+        after = self._pose
         way_m = math.hypot(after.x - before.x, after.y - before.y)
         self.path_m += way_m
         self.turned_rad += math.remainder(after.yaw - before.yaw, math.tau)
@@ -236,6 +323,14 @@ class Robot:
             self._count_collisions()
         if self._persons:
             self._count_encounters(after)
+
+    def _look(self) -> None:
+        """Read from the physics, once for each step, where it is and how fast."""
+        x, y, yaw = self._data.qpos[self._own].tolist()
+        vx, vy, w = self._data.qvel[self._own].tolist()
+        start = self._start
+        self._pose = Pose(start.x + x, start.y + y, math.remainder(yaw, math.tau))
+        self._twist = (vx * math.cos(yaw) + vy * math.sin(yaw), w)
 
     def _wheels_mps(self) -> tuple[float, float]:
         """Return how fast the rims of both wheels turn."""

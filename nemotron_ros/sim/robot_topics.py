@@ -5,7 +5,8 @@ topic              type                       what
 ================== ========================== ==========================================
 cmd_vel (in)       geometry_msgs/Twist        velocity; 0.5 s without one, it stops
 goal_pose (in)     geometry_msgs/PoseStamped  drive there by itself; a velocity ends it
-pick_object (in)   std_msgs/String            drive up to a thing and close the gripper
+pick_object (in)   std_msgs/String            drive up to a thing and take it
+place_object (in)  std_msgs/String            drive up to furniture and put on it what is held
 speech (in)        std_msgs/String            words for its loudspeaker
 odom               nav_msgs/Odometry          50 Hz, frame ``odom``
 scan               sensor_msgs/LaserScan      10 Hz, best effort, as drivers do
@@ -62,7 +63,8 @@ class RobotTopics:
     """
 
     _commands: Line
-    _fetching: str
+    _when_there: Callable[[], None] | None
+    _told_holding: str
     _last_s: list[float]
 
     def __init__(
@@ -96,10 +98,14 @@ class RobotTopics:
         """
         self._commands.run(now_s)
         state = self.driver.state
-        if self._fetching and state is not Driving.DRIVING:
+        if self._when_there is not None and state is not Driving.DRIVING:
+            when_there, self._when_there = self._when_there, None
             if state is Driving.ARRIVED:
-                self._grasp()
-            self._fetching = ''
+                when_there()
+        held = self.robot.holding
+        if held != self._told_holding and not self.robot.arm_moves:
+            self._told_holding = held  # when it is done, and not when it was asked for
+            self._holding.publish(String(data=held))
         if self._docking is not None and state is not Driving.DRIVING:
             self._end_docking('docked' if self.robot.docked() else f'not docked: {state.value}')
         for index, (period_s, line, message) in enumerate(self._due):
@@ -125,7 +131,8 @@ class RobotTopics:
         self._holding.publish(String())
 
     def _begin_anew(self) -> None:
-        self._fetching = ''
+        self._when_there = None
+        self._told_holding = ''
         self._heard: list[str] = []
         self._steered_until_s = -math.inf
         odometry, scan, others = (
@@ -165,6 +172,7 @@ class RobotTopics:
             (Twist, 'cmd_vel', self._take_velocity),
             (PoseStamped, 'goal_pose', self._take_goal),
             (String, 'pick_object', self._take_object),
+            (String, 'place_object', self._take_furniture),
             (String, 'speech', self._take_words),
         ):
             node.create_subscription(kind, prefix + topic, callback, 10)
@@ -180,13 +188,11 @@ class RobotTopics:
                 Trigger, self._prefix + name, callback, callback_group=self._group
             )
 
-    def _grasp(self) -> None:
-        self._holding.publish(String(data=self.robot.close_gripper()))
-
     def _take_over(self) -> None:
         """End what it does by itself; whoever comes now says what it does next."""
         self.driver.cancel()
-        self._fetching = ''
+        self.robot.stop_arm()
+        self._when_there = None
         self._end_docking('not docked: interrupted')
 
     def _end_docking(self, message: str) -> None:
@@ -221,6 +227,9 @@ class RobotTopics:
     def _take_object(self, name: String) -> None:
         self._soon(lambda: self._fetch(name.data))
 
+    def _take_furniture(self, name: String) -> None:
+        self._soon(lambda: self._put_on(name.data))
+
     def _take_words(self, words: String) -> None:
         self._node.get_logger().info(f'{self._prefix}says: {words.data}')
         with self._lock:
@@ -246,9 +255,26 @@ class RobotTopics:
     def _fetch(self, name: str) -> None:
         self._take_over()
         if self.driver.fetch(name):
-            self._fetching = name
+            self._when_there = lambda: self._pick(name)
         else:
             self._error(f'pick_object: there is no {name!r}')
+
+    def _pick(self, name: str) -> None:
+        if not self.robot.pick(name):
+            self._error(f'pick_object: the {name} is out of reach')
+
+    def _put_on(self, furniture: str) -> None:
+        self._take_over()
+        if not self.robot.holding:
+            self._error('place_object: nothing is held')
+        elif self.driver.approach(furniture):
+            self._when_there = lambda: self._place(furniture)
+        else:
+            self._error(f'place_object: there is no {furniture!r}')
+
+    def _place(self, furniture: str) -> None:
+        if not self.robot.place(furniture):
+            self._error(f'place_object: nothing can be put on the {furniture} from here')
 
     def _error(self, message: str) -> None:
         self._node.get_logger().error(f'{self._prefix}{message}')
@@ -258,7 +284,6 @@ class RobotTopics:
     def _open_gripper(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         with self._lock:
             held = self.robot.open_gripper()
-            self._holding.publish(String())
         response.success = bool(held)
         response.message = f'put down the {held}' if held else 'the gripper was empty'
         return response
@@ -266,7 +291,6 @@ class RobotTopics:
     def _close_gripper(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         with self._lock:
             held = self.robot.close_gripper()
-            self._holding.publish(String(data=held))
         response.success = bool(held)
         response.message = f'holds the {held}' if held else 'nothing in reach'
         return response
@@ -300,6 +324,7 @@ class RobotTopics:
                 'battery': self.robot.battery,
                 'heard': self._heard,
                 'things': self.robot.things(),
+                'resting': self.robot.resting(),
                 'time_s': self.robot.time_s,
             }
             response.message = json.dumps(truth)
@@ -356,6 +381,10 @@ class RobotTopics:
             name=['left_wheel', 'right_wheel', 'gripper'],
             position=[left, right, 0.0 if self.robot.holding else 1.0],
         )
+        if self.robot.hand is not None:
+            ahead, _, up = self.robot.hand
+            message.name += ['arm_reach', 'arm_lift']
+            message.position += array('d', [ahead, up])
         message.header.stamp = stamp.to_msg()
         return lambda: self._joints.publish(message)
 

@@ -260,6 +260,9 @@ def test_data_holds_everything_measured():
     assert (data['outcome'], data['obeyed'], data['moved']) == ('succeeded', True, '1.20 m')
     assert (data['total_s'], data['first_motion_s']) == (5.06, None)
     assert data['contradictions'] == ['it moved']
+    met = a_run(after=moved(1.2, collisions=3, touches=1, near_misses=2))
+    counted = report.as_data(met)
+    assert [counted[name] for name in ('collisions', 'touches', 'near_misses')] == [3, 1, 2]
 
 
 def runs(obeyed: int, lies: int = 0) -> list[Run]:

@@ -38,7 +38,7 @@ from nemotron_ros.demo.recording import Moment, Recording
 from nemotron_ros.demo.words import Telling, Words
 from nemotron_ros.sim.referee import Truth
 from nemotron_ros.sim.top_view import FLOOR, MARGIN_M
-from nemotron_ros.sim.world import flat
+from nemotron_ros.sim.world import PERSON_COLOUR, flat
 
 START = flat().start
 STILL = Truth(
@@ -109,6 +109,14 @@ def test_things_are_where_they_are_carried_to():
     cup = next(thing for thing in flat().things if thing.name == 'cup')
     assert colour_at(first, 2.0, -1.0) == pytest.approx(cup.colour, abs=12)
     assert colour_at(first, cup.x, cup.y) == FLOOR
+
+
+def test_people_and_shut_doors_are_on_it():
+    (door, *_) = flat().doors
+    now = replace(STILL, people={'ann': (2.0, -1.0)}, shut_doors=(door.shut.name,))
+    (first, *_) = frames(flat(), [Moment(0.0, now, Words('wait'))])
+    assert colour_at(first, 2.0 - 0.12, -1.0 + 0.1) == pytest.approx(PERSON_COLOUR, abs=12)
+    assert colour_at(first, door.shut.x, door.shut.y) == pytest.approx(door.shut.colour, abs=12)
 
 
 @pytest.mark.parametrize(('obeyed', 'sign', 'other'), [(True, GREEN, RED), (False, RED, GREEN)])

@@ -90,6 +90,7 @@ def test_people_walk_and_are_told_to_referees_alone(start, eventually):
         ({'shut_doors': 'cellar_door'}, 'bedroom_door, kitchen_door, hall_door'),
         ({'robots': 'a,a'}, 'different names'),
         ({'robots': 'a,b,c,d,e'}, 'up to 4'),
+        ({'robots': 'robot 1'}, 'letters, digits'),
         ({'people': 9}, 'people'),
         ({'wheel_slip': 0.9}, 'wheel_slip'),
         ({'noise_seed': -1}, 'noise_seed'),

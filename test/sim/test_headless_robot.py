@@ -35,6 +35,7 @@ from std_srvs.srv import Trigger
 from nemotron_ros.bridge.waiting import until_done, until_true
 from nemotron_ros.bringup import headless_robot
 from nemotron_ros.cancel import CancelToken
+from nemotron_ros.sim.arm import HOME
 from nemotron_ros.sim.node import HeadlessRobot
 from nemotron_ros.sim.referee import Truth
 from nemotron_ros.sim.world import flat
@@ -48,7 +49,13 @@ TOPICS = {
     'battery_state': BatteryState,
     'gripper_holding': String,
 }
-INPUTS = {'cmd_vel': Twist, 'goal_pose': PoseStamped, 'pick_object': String, 'speech': String}
+INPUTS = {
+    'cmd_vel': Twist,
+    'goal_pose': PoseStamped,
+    'pick_object': String,
+    'place_object': String,
+    'speech': String,
+}
 SERVICES = ('gripper/open', 'gripper/close', 'dock', 'sim/truth', 'sim/top_view', 'sim/reset')
 
 
@@ -236,8 +243,9 @@ def test_scan_joints_and_battery_are_complete(start, eventually):
     last = scan.angle_min + scan.angle_increment * (len(scan.ranges) - 1)
     assert scan.angle_max == pytest.approx(last, abs=1e-4)
     assert min(scan.ranges) >= scan.range_min
-    assert joints[-1].name == ['left_wheel', 'right_wheel', 'gripper']
-    assert list(joints[-1].position) == [0.0, 0.0, 1.0]
+    arm = {'arm_reach': HOME[0], 'arm_lift': HOME[2]}
+    assert joints[-1].name == ['left_wheel', 'right_wheel', 'gripper', *arm]
+    assert list(joints[-1].position) == [0.0, 0.0, 1.0, *arm.values()]
     battery = batteries[-1]
     assert battery.percentage == pytest.approx(0.42, abs=0.001)
     assert battery.present
@@ -356,10 +364,56 @@ def test_gripper_answers_and_tells_what_it_holds(start, eventually):
     assert (again.success, again.message) == (True, 'holds the ball')
     opened = outside.call('gripper/open')
     assert (opened.success, opened.message) == (True, 'put down the ball')
-    eventually(lambda: [m.data for m in late] == ['ball', 'ball', ''])
+    eventually(lambda: [m.data for m in late] == ['ball', ''])
     eventually(lambda: joints[-1].position[2] == 1.0)
     closed = outside.call('gripper/close')
     assert (closed.success, closed.message) == (True, 'holds the ball')
+
+
+def test_it_carries_a_thing_to_furniture(start, eventually):
+    outside = start(speed=FAST)
+    holding = outside.collect('gripper_holding', LATCHED)
+    joints = outside.collect('joint_states')
+    outside.send('pick_object', String(data='ball'))
+    eventually(lambda: [m.data for m in holding][-1:] == ['ball'], 30.0)
+    outside.send('place_object', String(data='coffee_table'))
+    eventually(lambda: [m.data for m in holding][-1:] == [''] and len(holding) > 2, 30.0)
+    truth = outside.truth()
+    assert (truth['holding'], truth['resting']) == ('', {'ball': 'coffee_table'})
+    # The arm has reached out, and is back.
+    reaches = [message.position[3] for message in joints]
+    assert max(reaches) > HOME[0] + 0.1
+    eventually(lambda: joints[-1].position[3] == pytest.approx(HOME[0]))
+    assert outside.errors == []
+
+
+@pytest.mark.parametrize(
+    ('topic', 'name', 'error'),
+    [
+        ('place_object', 'roof', "there is no 'roof'"),
+        ('place_object', 'sofa', 'nothing is held'),
+    ],
+)
+def test_what_can_not_be_put_down_is_an_error(start, eventually, topic, name, error):
+    outside = start(speed=FAST)
+    if 'held' not in error:
+        outside.send('pick_object', String(data='ball'))
+        eventually(lambda: outside.truth()['holding'] == 'ball', 30.0)
+    outside.send(topic, String(data=name))
+    eventually(lambda: any(error in said for said in outside.errors), what=str(outside.errors))
+
+
+def test_a_velocity_stops_the_arm_and_lets_nothing_go(start, eventually):
+    outside = start()
+    outside.move(0.0)
+    outside.send('pick_object', String(data='ball'))
+    joints = outside.collect('joint_states')
+    eventually(lambda: joints and joints[-1].position[3] > HOME[0] + 0.03, 30.0)
+    outside.move(0.0)
+    CancelToken().wait(0.5)
+    at = list(joints[-1].position)
+    CancelToken().wait(0.5)
+    assert list(joints[-1].position)[3:] == at[3:]
 
 
 def test_velocity_ends_fetching(start, eventually):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
-from flat_robot import drive, move
+from flat_robot import drive, gripper, move
 from nav_msgs.msg import Odometry
 from rclpy.parameter import Parameter
 from rclpy.qos import qos_profile_sensor_data
@@ -146,13 +146,15 @@ def test_driver_drives_to_where_it_takes_the_place_to_be():
 
 
 def test_it_fetches_what_it_sees_although_it_is_lost():
-    robot = slipping(0.15)
-    move(robot, 0.4, 0.0, 2.0)
+    robot = slipping(0.3)
+    move(robot, 0.4, 0.0, 5.0)
+    move(robot, -0.4, 0.0, 0.5)
     driver = Driver(robot)
-    assert math.dist((robot.odometry.x, robot.odometry.y), (robot.pose.x, robot.pose.y)) > 0.05
+    assert math.dist((robot.odometry.x, robot.odometry.y), (robot.pose.x, robot.pose.y)) > 0.4
     assert driver.fetch('ball')
     assert drive(robot, driver) is Driving.ARRIVED
-    assert robot.close_gripper() == 'ball'
+    # It has drifted on meanwhile; without its eyes it would be off by what it was before as well.
+    assert math.dist(robot.things()['ball'], gripper(robot)) < 0.55
 
 
 # On ROS

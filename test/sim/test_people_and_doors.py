@@ -115,9 +115,8 @@ def test_a_near_miss_is_one_that_drives_close_by(air_m, counted):
 
 
 def test_who_stands_still_nearly_touches_nobody():
-    walks = Person('tom', ((-1.0, -0.85), (1.0, -0.85)), 0.5)
-    robot = with_person(walks, Pose(0.0, -1.3, 0.0))
-    pass_time(robot, 5.0)
+    robot = with_person(STANDS, Pose(-0.55, -1.3, 0.0))
+    pass_time(robot, 2.0)
     assert (robot.touches, robot.near_misses) == (0, 0)
 
 
