@@ -15,6 +15,7 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 
 from nemotron_ros.bridge.action_client import SpunActionClient
+from nemotron_ros.bridge.action_server_watch import ActionServerWatch
 from nemotron_ros.bridge.qos import EVENTS
 from nemotron_ros.bridge.waiting import until_done, until_true
 from nemotron_ros.cancel import CancelToken
@@ -25,8 +26,8 @@ ANSWER_S = 10.0
 """How long the node is given to say whether it takes a goal, and to hand over the result."""
 LAST_EVENT_S = 0.5
 """How long the last event of a goal that has ended may still be on its way."""
-LOOK_S, LOOKS = 0.1, 10
-"""How often, and how often in a row in vain, the action server is looked for."""
+LOOK_S = 0.1
+"""How often the action server is looked for."""
 ASK_AGAIN_S = 1.0
 ACTIVE = 'active'
 ENDED = frozenset(
@@ -115,17 +116,18 @@ class CommandClient:
         events: SimpleQueue[Event] = SimpleQueue()
         over = CancelToken()  # a command that nobody follows any more is not left running
         forget = cancel.on_cancel(over.cancel)
+        server = ActionServerWatch(self._node, self._name)
         try:
             accepted = self._client.send_goal_async(
                 goal, feedback_callback=lambda message: events.put(message.feedback.event)
             )
             accepted.add_done_callback(lambda future: _cancel_when_over(future, over))
-            handle = self._answer(accepted, 'answered')
+            handle = self._answer(accepted, server, 'answered')
             if not handle.accepted:
                 raise CommandError(f'{self._name} rejected the command; is the node active?')
             # Not before: with the result, rclpy drops the feedback that is still on its way.
-            self._follow(handle, events, on_event, cancel)
-            return self._result(handle)
+            self._follow(handle, server, events, on_event, cancel)
+            return self._result(handle, server)
         except BaseException:
             over.cancel()
             raise
@@ -135,13 +137,13 @@ class CommandClient:
     def _follow(
         self,
         handle: Any,
+        server: ActionServerWatch,
         events: SimpleQueue[Event],
         on_event: Callable[[Event], None],
         cancel: CancelToken,
     ) -> None:
         """Hand on every event to the last one, or at least to the goal's end."""
         cancelled_s: float | None = None
-        missed = 0
         while True:
             now_s = time.monotonic()
             if cancelled_s is None and cancel.ended:
@@ -154,35 +156,31 @@ class CommandClient:
             except Empty:
                 if ended:
                     return
-                missed = self._missed(missed)
+                self._check(server)
                 continue
-            missed = 0
             on_event(event)
             if event.phase == Event.PHASE_DONE:
                 return
 
-    def _result(self, handle: Any) -> ExecuteCommand.Result:
-        response = self._answer(handle.get_result_async(), 'told the outcome')
+    def _result(self, handle: Any, server: ActionServerWatch) -> ExecuteCommand.Result:
+        response = self._answer(handle.get_result_async(), server, 'told the outcome')
         if response.status == GoalStatus.STATUS_UNKNOWN:
             raise CommandError(f'{self._name} does not know the goal any more')
         result: ExecuteCommand.Result = response.result
         return result
 
-    def _answer(self, future: Any, what: str) -> Any:
+    def _answer(self, future: Any, server: ActionServerWatch, what: str) -> Any:
         budget = CancelToken(ANSWER_S)
-        missed = 0
         while not until_done(future, LOOK_S, budget):
-            missed = self._missed(missed)
+            self._check(server)
             if budget.ended:
                 raise CommandError(f'{self._name} has not {what} within {ANSWER_S:g} s')
         return future.result()
 
-    def _missed(self, missed: int) -> int:
-        """Return how often in a row the node was looked for in vain."""
-        missed = 0 if self._client.server_is_ready() else missed + 1
-        if missed > LOOKS:
+    def _check(self, server: ActionServerWatch) -> None:
+        """Give up if the node is gone, also if another one is in its place."""
+        if server.gone():
             raise CommandError(f'{self._name} went away; how the command ended is not known')
-        return missed
 
     def close(self) -> None:
         """Free what it holds of the node."""
