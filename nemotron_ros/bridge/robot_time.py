@@ -12,6 +12,9 @@ LOOK_S = 0.002
 """How often a simulated clock is looked at by who waits for it, on the wall."""
 STANDS_STILL_S = 1.0
 """A simulated clock that has not moved for so long on the wall has stopped."""
+JUMP_S, FASTEST = 1.0, 100.0
+"""A clock that goes on by more than so many seconds at once, and by more than so many times what
+has passed on the wall, has jumped."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +28,8 @@ class Instant:
 class RobotTime:
     """Both clocks of a node. Safe from any thread.
 
-    The robot's is the wall's, or with ``use_sim_time`` that of ``/clock``; where that one jumps
-    back, as a simulation does that begins anew, no time has passed.
+    The robot's is the wall's, or with ``use_sim_time`` that of ``/clock``; where that one jumps,
+    as a simulation does that begins anew, no time has passed.
     """
 
     def __init__(self, node: Node) -> None:
@@ -41,10 +44,12 @@ class RobotTime:
             wall_s = time.monotonic()
             if self._clock.ros_time_is_active:
                 told_ns = self._clock.now().nanoseconds
+                passed_s = (told_ns - self._told_ns) * 1e-9
+                most_s = max(JUMP_S, FASTEST * (wall_s - self._moved_at_s))
                 if told_ns != self._told_ns:
                     self._moved_at_s = wall_s
-                if self._told_ns:
-                    self._robot_s += max(0, told_ns - self._told_ns) * 1e-9
+                if self._told_ns and 0 < passed_s <= most_s:
+                    self._robot_s += passed_s
                 self._told_ns = told_ns
             else:
                 self._robot_s += wall_s - self._wall_s

@@ -189,19 +189,20 @@ def test_without_a_clock_no_motion_goes_on(ros, run, eventually):
     eventually(lambda: log.speeds[-1] == 0.0)
 
 
-def test_time_that_jumps_back_has_not_passed(ros, simulate):
+@pytest.mark.parametrize('to_s', [1.0, 5000.0], ids=['back', 'forward'])
+def test_time_that_jumps_has_not_passed(ros, simulate, to_s):
     clock = RobotTime(sim_time_node(ros))
     simulation = simulate(1.0)
     begin = clock.now().robot_s
     assert until_true(lambda: clock.now().robot_s > begin + 0.2, 10.0, CancelToken())
-    simulation.time_s = 1.0
     before = clock.now()
+    simulation.time_s = to_s
     readings = []
     for _ in range(100):
         readings.append(clock.now().robot_s)
         CancelToken().wait(0.005)
     assert readings == sorted(readings)
-    # It goes on from where it was: neither back, nor by the 99 seconds forth.
+    # It goes on from where it was: neither back nor forth by what the clock has jumped.
     assert before.robot_s <= readings[-1] < before.robot_s + 2.0
     assert until_true(lambda: clock.now().robot_s > readings[-1], 10.0, CancelToken())
 
