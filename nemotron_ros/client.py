@@ -29,7 +29,7 @@ LAST_EVENT_S = 0.5
 LOOK_S = 0.1
 """How often the action server is looked for."""
 ASK_AGAIN_S = 1.0
-ACTIVE = 'active'
+ACTIVE, CONFIGURING = 'active', 'configuring'
 ENDED = frozenset(
     {GoalStatus.STATUS_SUCCEEDED, GoalStatus.STATUS_CANCELED, GoalStatus.STATUS_ABORTED}
 )
@@ -95,9 +95,11 @@ class CommandClient:
             if label != ACTIVE and budget.wait(LOOK_S):
                 if cancel.ended:
                     return False
+                way_out = f'`ros2 lifecycle set {self._server} activate` makes it so'
+                if label == CONFIGURING:
+                    way_out = f'it loads its model; {self._server}/engine_status tells how far'
                 raise CommandError(
-                    f'{self._server} is {label or "silent"} and not active; '
-                    f'`ros2 lifecycle set {self._server} activate` makes it so'
+                    f'{self._server} is {label or "silent"} and not active; {way_out}'
                 )
         return True
 

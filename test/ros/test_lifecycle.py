@@ -22,7 +22,7 @@ from threads import in_thread
 
 from nemotron_ros.bridge.waiting import until_true
 from nemotron_ros.cancel import CancelToken
-from nemotron_ros.client import CommandClient
+from nemotron_ros.client import CommandClient, CommandError
 from nemotron_ros.engine.factory import make_engine
 from nemotron_ros.engine.protocol import ModelInfo
 from nemotron_ros.engine.scripted import ScriptedEngine
@@ -107,6 +107,8 @@ def test_a_node_that_loads_answers_and_is_stopped(ros, monkeypatch):
     assert state(outside) == State.TRANSITION_STATE_CONFIGURING
     assert not change(outside, Transition.TRANSITION_CONFIGURE)
     assert not change(outside, Transition.TRANSITION_ACTIVATE)
+    with pytest.raises(CommandError, match='is configuring and not active; it loads its model'):
+        CommandClient(ros.node('client')).wait_ready(1.0)
     assert ask(outside, Trigger, 'nemotron/stop', Trigger.Request()).success
     assert state(outside) == State.TRANSITION_STATE_CONFIGURING
     engines[0].let.set()
