@@ -80,7 +80,11 @@ def engine_settings(
     board = look()
     path, profile = _model(wanted, profile, catalogue)
     settings = replace(
-        given, engine=profile.engine, model=str(path), context_tokens=profile.context_tokens
+        given,
+        engine=profile.engine,
+        model=str(path),
+        context_tokens=profile.context_tokens,
+        batch=profile.max_batch_size,
     )
     if not profile.server:
         fits(profile, available_bytes(board, profile.memory.pool))

@@ -182,7 +182,7 @@ class NemotronNode(LifecycleNode):
                     wanted.max_corrections,
                 ),
                 Sampling(wanted.temperature, wanted.seed, wanted.thinking, wanted.bound_thinking),
-                Line(wanted.max_goals, wanted.max_queued),
+                Line(wanted.max_goals or settings.batch, wanted.max_queued),
                 History(
                     max_sessions=wanted.max_sessions,
                     max_tokens=wanted.max_history_tokens,

@@ -29,7 +29,7 @@ RANGES: dict[str, tuple[float, float]] = {
     'max_calls': (1, 128),
     'max_command_chars': (1, 20000),
     'max_corrections': (0, 32),
-    'max_goals': (1, 32),
+    'max_goals': (0, 32),
     'max_queued': (0, 256),
     'max_sessions': (1, 1024),
     'max_history_tokens': (0, 65536),
@@ -58,7 +58,7 @@ DESCRIPTIONS = {
     'max_calls': 'Most tool calls in a command.',
     'max_command_chars': 'Longest command taken, characters.',
     'max_corrections': 'Turns of a command that may have a call that its schema refuses.',
-    'max_goals': "Commands that run at once; more than the engine's batch wait in the engine.",
+    'max_goals': "Commands that run at once; 0: as many as the profile's batch, or else 1.",
     'max_queued': 'Commands that may wait beside these; more are rejected.',
     'ask_user': 'Let the model ask the person; the command ends, and the next one answers.',
     'max_sessions': 'Conversations that are remembered.',
@@ -96,7 +96,7 @@ class Parameters:
     max_calls: int = 16
     max_command_chars: int = 2000
     max_corrections: int = 3
-    max_goals: int = 1
+    max_goals: int = 0
     max_queued: int = 0
     ask_user: bool = False
     max_sessions: int = 16

@@ -27,7 +27,8 @@ class EngineSettings:
 
     ``url`` is where a server is that somebody else runs; ``server_command`` starts one here,
     with ``{port}`` where its port goes. ``api_key_env`` is the name of the environment
-    variable that holds a server's key.
+    variable that holds a server's key. ``batch`` is how many requests it is set up to answer
+    side by side.
     """
 
     engine: str
@@ -38,6 +39,7 @@ class EngineSettings:
     url: str = ''
     api_key_env: str = ''
     server_command: tuple[str, ...] = ()
+    batch: int = 1
 
 
 def make_engine(

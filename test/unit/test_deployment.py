@@ -70,6 +70,14 @@ def test_the_profile_fills_in_what_is_not_said(gguf: Path) -> None:
     assert chosen.context_tokens == 1024
 
 
+def test_as_many_run_side_by_side_as_the_profile_is_set_up_for(gguf: Path) -> None:
+    four = {'cpu': replace(PROFILES['cpu'], max_batch_size=4)}
+    assert settings(Wanted('cpu', model=str(gguf)), LARGE, four).batch == 4
+    # Of an engine or a server that the profile does not speak for, nothing is known.
+    assert settings(Wanted('cpu', 'scripted', script='/script.yaml'), LARGE, four).batch == 1
+    assert settings(Wanted('cpu', url='http://127.0.0.1:8000'), LARGE, four).batch == 1
+
+
 def test_a_model_that_does_not_fit_is_refused_with_the_numbers(gguf: Path) -> None:
     small = replace(LARGE, ram_available_bytes=GIB // 4)
     with pytest.raises(EngineError, match=r'cpu needs 0\.3 GiB .*0\.2 GiB of RAM are free'):
