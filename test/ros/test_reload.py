@@ -189,7 +189,7 @@ def test_an_e_stop_that_is_pressed_stays_listened_to(robot, eventually):
 
 def test_the_trace_says_which_file_was_in_force(robot, tmp_path):
     assert robot.send('roll').status == R.STATUS_NOT_DONE
-    assert robot.reload(AFTER).success
+    assert robot.reload(f'{AFTER}\nexamples: [["who are you?", "A robot."]]').success
     assert robot.send('roll').status == R.STATUS_SUCCEEDED
     assert robot.node.trigger_shutdown() == SUCCESS
     traces = sorted((tmp_path / 'traces').glob('*.jsonl'))
