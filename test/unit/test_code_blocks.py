@@ -75,6 +75,7 @@ NOT_RUN = {
     'nemotron watch': 'it needs a terminal',
     'pip': NETWORK,
     'python bench': LONG,
+    'python scripts': LONG,
     'python examples': 'it needs a robot; test/examples runs it',
     'python -m colcon': 'test_packaging.py builds with it',
     'python3 -m venv': LONG,

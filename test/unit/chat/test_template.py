@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from nemotron_ros.chat.formats.nemotron_xml import NemotronXml
 from nemotron_ros.chat.messages import Message, ToolCall, ToolSpec
-from nemotron_ros.chat.prompt import format_for, render
+from nemotron_ros.chat.prompt import render
 from nemotron_ros.chat.template import ChatTemplate, ChatTemplateError
 
 NEMOTRON = (
@@ -24,6 +25,14 @@ CHATML = """\
 {%- endfor %}
 {%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{% endif %}
 """
+LOOSE = """\
+{% for message in messages %}
+  {% if message.tool_calls %}
+{{ message.tool_calls | tojson }}
+  {% endif %}
+{{ message.content }}
+{% endfor %}
+"""
 DRIVE = ToolSpec(
     'drive',
     'Drive <straight> & "on".',
@@ -32,18 +41,20 @@ DRIVE = ToolSpec(
 CHAT = (
     Message('system', 'You control a robot.'),
     Message('user', 'Fahr zur Küche'),
-    Message('assistant', '', (ToolCall('call_1', 'drive', {'distance_m': 1.5}),)),
+    Message(
+        'assistant', '', (ToolCall('call_1', 'drive', {'to': 'Küche <b>', 'distance_m': 1.5}),)
+    ),
     Message('tool', '{"status": "succeeded"}', (), 'call_1', 'drive'),
     Message('assistant', 'Done.'),
 )
 
 
-@pytest.mark.parametrize('source', [NEMOTRON, CHATML], ids=['nemotron', 'chatml'])
+@pytest.mark.parametrize('source', [NEMOTRON, CHATML, LOOSE], ids=['nemotron', 'chatml', 'loose'])
 @pytest.mark.parametrize('begin_answer', [False, True])
 @pytest.mark.parametrize('count', range(2, len(CHAT) + 1))
 def test_it_writes_what_transformers_writes(source: str, begin_answer: bool, count: int) -> None:
     utils = pytest.importorskip('transformers.utils.chat_template_utils')
-    prompt = render(format_for(source), (DRIVE,), CHAT[:count], thinking=False)
+    prompt = render(NemotronXml(), (DRIVE,), CHAT[:count], thinking=False)
     template = ChatTemplate(source)
     ours = template.render(prompt.messages, prompt.template_kwargs, begin_answer)
     read = json.loads(json.dumps(prompt.messages))
