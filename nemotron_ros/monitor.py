@@ -1,5 +1,7 @@
-"""Everyone who hears what happens in a node beside its clients: counts, diagnostics, markers,
-trace."""
+"""Everyone who hears what happens in a node beside its clients.
+
+Those are the counts, the diagnostics, the markers and the trace.
+"""
 
 from __future__ import annotations
 

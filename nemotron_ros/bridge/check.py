@@ -42,7 +42,9 @@ def load_checked(path: str) -> ToolFile:
 
 
 def check(tool_file: ToolFile) -> list[str]:
-    """Return every type that is not there, every field that a mapping gets wrong, and, if there
+    """Return what is wrong with the types and fields of a tool file.
+
+    That is every type that is not there, every field that a mapping gets wrong, and, if there
     is none of these, everything known to be over the limits.
 
     Each line begins with the file, the line and the path of the field at fault. Disabled tools

@@ -59,8 +59,10 @@ class ChatTemplate:
 
 
 def with_objects(message: Mapping[str, object]) -> dict[str, object]:
-    """Return a message whose calls have their arguments as objects: servers take them as text,
-    templates don't."""
+    """Return a message whose calls have their arguments as objects.
+
+    Servers take them as text, templates don't.
+    """
     calls = message.get('tool_calls')
     if not isinstance(calls, list):
         return dict(message)

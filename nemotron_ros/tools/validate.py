@@ -169,7 +169,7 @@ def _read_alike(schema: object) -> bool:
 
 
 def _pattern(_: Any, pattern: str, value: Any, __: Any) -> Iterator[ValidationError]:
-    """Hold a string to a pattern as JSON Schema means it: ``$`` is the end, ``\\d`` is 0 to 9."""
+    r"""Hold a string to a pattern as JSON Schema means it: ``$`` is the end, ``\d`` is 0 to 9."""
     if isinstance(value, str):
         ends = _END.sub(lambda found: r'\Z' if found[1] else found[0], pattern)
         if not re.search(ends, value, re.ASCII):

@@ -15,8 +15,10 @@ _CONTROL = re.compile(r'[\x00-\x1f\x7f-\x9f]+')
 
 
 def script_lines(trace: Trace) -> Iterator[str]:
-    """Yield the lines of a trace, without control characters; times count from a command's
-    beginning, in seconds."""
+    """Yield the lines of a trace, without control characters.
+
+    Times count from a command's beginning, in seconds.
+    """
     for line in _lines(trace):
         # What a model writes gives no orders to a terminal.
         yield _CONTROL.sub(' ', line)
