@@ -160,10 +160,11 @@ class Monitor:
                 self._node.get_logger().error(str(error))
 
     def take_tools(self, tool_file: ToolFile, warm: ChatRequest) -> None:
-        """Begin the trace of another tool file; what runs goes on in it.
+        """Begin the trace of another tool file, and show its world; what runs goes on in it.
 
         :param warm: what every command asks from now on.
         """
+        self._markers.show(tool_file)
         if self._tapped is not None:
             self._tapped.opening = warm.messages
         before, begin = self._recorder, self._begin_trace

@@ -69,6 +69,7 @@ def _record(message: ToolCallMsg) -> CallRecord:
             result.duration_s,
             result.confirmed_by,
             result.rule,
+            _object(result.clamped) if result.clamped else {},
         ),
     )
 

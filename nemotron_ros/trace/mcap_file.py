@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
@@ -14,9 +13,7 @@ from nemotron_msgs.msg import Event as EventMsg
 from rclpy.serialization import deserialize_message, serialize_message
 
 from nemotron_ros.bridge.account import event_message, time_message
-from nemotron_ros.chat.messages import ToolCall
-from nemotron_ros.events import CallRecord, Event, Phase
-from nemotron_ros.tools.result import Status, ToolResult
+from nemotron_ros.bridge.heard import event_of
 from nemotron_ros.trace.record import (
     Entry,
     Origin,
@@ -184,33 +181,5 @@ def _origin(told: dict[str, str]) -> Origin:
 
 def _entry(record: Any) -> Entry:
     message = deserialize_message(record.data, EventMsg)
-    event = Event(
-        message.command_id,
-        message.session_id,
-        message.sequence,
-        Phase(message.phase),
-        message.text_delta,
-        message.reasoning_delta,
-        _record(message.call[0]) if message.call else None,
-        json.loads(message.detail) if message.detail else None,
-    )
     stamp = message.stamp
-    return Entry(record.log_time, stamp.sec * 10**9 + stamp.nanosec, event)
-
-
-def _record(message: Any) -> CallRecord:
-    result = message.result
-    start = result.start_time
-    return CallRecord(
-        ToolCall(message.id, message.name, json.loads(message.arguments)),
-        ToolResult(
-            Status(result.status),
-            json.loads(result.value) if result.value else None,
-            result.error,
-            start.sec + start.nanosec / 1e9,
-            result.duration_s,
-            result.confirmed_by,
-            result.rule,
-            json.loads(result.clamped) if result.clamped else {},
-        ),
-    )
+    return Entry(record.log_time, stamp.sec * 10**9 + stamp.nanosec, event_of(message))

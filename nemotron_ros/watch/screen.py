@@ -15,7 +15,7 @@ from rich.text import Text
 from nemotron_ros.events import Phase
 from nemotron_ros.tools.result import Status
 from nemotron_ros.watch.view import CallSeen, CommandSeen, QuestionSeen, Stage, View
-from nemotron_ros.watch.visible import call_text, value_text, visible
+from nemotron_ros.watch.visible import arguments_text, call_text, value_text, visible
 
 HEAD_LINES = 3
 MIN_TALK_LINES = 3
@@ -168,6 +168,8 @@ def _call(seen: CallSeen, now_s: float) -> Text:
     else:
         if not result.rule:
             text.append(f'  {result.status.name.lower()} in {result.duration_s:.1f} s', style)
+        if result.clamped:
+            text.append(f'  ran with {arguments_text(result.clamped)}', _WAITS)
         if result.confirmed_by:
             text.append(f'  confirmed by {visible(result.confirmed_by)}')
         if result.value is not None:

@@ -24,8 +24,13 @@ def visible(text: str) -> str:
 
 def call_text(name: str, arguments: Mapping[str, Any]) -> str:
     """Return a call as a person reads it: ``drive(direction: forward, distance_m: 0.5)``."""
+    return f'{visible(name)}({arguments_text(arguments)})'
+
+
+def arguments_text(arguments: Mapping[str, Any]) -> str:
+    """Return arguments as a person reads them: ``direction: forward, distance_m: 0.5``."""
     parts = (f'{key}: {value_text(value)}' for key, value in arguments.items())
-    return visible(f'{name}({", ".join(parts)})')
+    return visible(', '.join(parts))
 
 
 def value_text(value: object) -> str:

@@ -120,6 +120,16 @@ def test_a_viewer_sees_the_world_the_command_its_goal_and_the_gate(ros, node, ev
     eventually(lambda: ('places', 0) not in seen.now, what='without a tool file, no world')
 
 
+def test_another_tool_file_is_another_world(ros, node, eventually, tmp_path):
+    seen = Seen(ros)
+    eventually(lambda: ('places', 1) in seen.now)
+    tools = TOOLS.replace('hall: {x: 2.0, y: 0.0, yaw: 0.0}', 'attic: {x: 2.5, y: 0.0}')
+    (tmp_path / 'tools.yaml').write_text(tools)
+    answer = ask(ros.node('outside'), Trigger, 'nemotron/reload_tools', Trigger.Request())
+    assert answer.success, answer.message
+    eventually(lambda: seen.now['place_names', 1].text == 'attic')
+
+
 def test_a_direct_call_is_seen_too(ros, node, eventually):
     seen = Seen(ros)
     eventually(lambda: seen.now)

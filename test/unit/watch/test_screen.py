@@ -8,8 +8,10 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from nemotron_ros.events import Event, Phase
+from nemotron_ros.chat.messages import ToolCall
+from nemotron_ros.events import CallRecord, Event, Phase
 from nemotron_ros.tools.confirmation import Question
+from nemotron_ros.tools.result import Status, ToolResult
 from nemotron_ros.watch.news import (
     EngineTold,
     HealthTold,
@@ -81,6 +83,13 @@ def test_a_command_with_its_call_the_rule_and_the_outcome(tell, heard):
     assert 'succeeded after 0.0 s' in text
     assert '✗ drive(distance_m: 50)  invalid by schema  distance_m: expected at most' in text
     assert 'not_done after' in text
+
+
+def test_what_ran_otherwise_than_it_was_asked_is_told(heard):
+    result = ToolResult(Status.SUCCEEDED, clamped={'distance_m': 3.0})
+    record = CallRecord(ToolCall('a', 'drive', {'distance_m': 50}), result)
+    text = '\n'.join(lines(heard(Event('one', 's', 0, Phase.RESULT, record=record)), width=160))
+    assert 'drive(distance_m: 50)  admitted  succeeded in 0.0 s  ran with distance_m: 3.0' in text
 
 
 def test_the_newest_is_at_the_bottom_and_fits(tell, heard):
