@@ -10,6 +10,8 @@ from rich.console import Console
 
 from nemotron_ros.cli.arguments import node_name, user_name, words
 
+EXIT_INTERRUPTED = 130
+
 
 def add_parser(verbs: Any) -> None:
     """Add the verb to the command line."""
@@ -42,4 +44,4 @@ def run(arguments: argparse.Namespace) -> int:
     with spinning('nemotron_watch') as node:
         link = Link(node, arguments.node, who, watcher.hear)
         show(watcher, link, sys.stdin.fileno(), Console(highlight=False))
-    return 0
+    return EXIT_INTERRUPTED if watcher.interrupted else 0

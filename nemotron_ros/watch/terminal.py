@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import termios
 import threading
 import time
@@ -37,6 +38,7 @@ class Watcher:
     def __init__(self, node: str) -> None:
         self._news: SimpleQueue[News] = SimpleQueue()
         self._over = threading.Event()
+        self.interrupted = False
         self._shown = Shown(View(node))
 
     def hear(self, news: News) -> None:
@@ -59,6 +61,10 @@ class Watcher:
         """Watch no longer."""
         self._over.set()
 
+    def interrupt(self) -> None:
+        """Watch no longer, told by a signal: it may come amid anything, so no lock is taken."""
+        self.interrupted = True
+
     def follow_keys(self, descriptor: int, link: Link) -> None:
         """Do what the keys of a terminal mean, until the end."""
         while not self._over.is_set():
@@ -72,7 +78,7 @@ class Watcher:
     def draw(self, console: Console) -> None:
         """Draw what is heard, until the end."""
         with Live(console=console, screen=True, auto_refresh=False) as live:
-            while not self._over.is_set():
+            while not (self._over.is_set() or self.interrupted):
                 view = self._listen(self._shown.view, TICK_S)
                 width, height = console.size
                 now_s = time.monotonic()
@@ -104,9 +110,21 @@ def keys_at_once(descriptor: int) -> Iterator[None]:
         termios.tcsetattr(descriptor, termios.TCSAFLUSH, before)
 
 
+@contextmanager
+def ended_in_order(watcher: Watcher) -> Iterator[None]:
+    """Have signals end the watching in order, so that the terminal is given back."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(number, lambda *_: watcher.interrupt()) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
 def run(watcher: Watcher, link: Link, descriptor: int, console: Console) -> None:
-    """Watch on a terminal until a key ends it."""
-    with keys_at_once(descriptor):
+    """Watch on a terminal until a key or a signal ends it."""
+    with ended_in_order(watcher), keys_at_once(descriptor):
         keys = threading.Thread(target=watcher.follow_keys, args=(descriptor, link), daemon=True)
         keys.start()
         try:

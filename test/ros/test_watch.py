@@ -209,9 +209,10 @@ def test_watch_on_a_terminal(robot, terminal, eventually):
     assert termios.tcgetattr(terminal.theirs) == terminal.before
 
 
-def test_an_interrupt_gives_the_terminal_back(ros, terminal, eventually):
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_gives_the_terminal_back(ros, terminal, eventually, number):
     eventually(lambda: terminal.shows('nobody publishes nemotron/events'), 30.0)
-    terminal.child.send_signal(signal.SIGINT)
+    terminal.child.send_signal(number)
     assert terminal.end() == 130
     assert termios.tcgetattr(terminal.theirs) == terminal.before
 
