@@ -60,26 +60,7 @@ RUNNING = (
 )
 Goal = ExecuteCommand.Goal
 
-TOOLS = """
-robot: soak
-tools:
-  drive:
-    description: Drive for a time.
-    parameters: {seconds: {type: number, minimum: 0.1, maximum: 10}}
-    topic: {name: cmd_vel, type: geometry_msgs/msg/Twist, rate_hz: 20,
-            message: {linear: {x: 0.2}}, for_s: "{{ seconds }}", then: {}}
-    guard: {exclusive: motion}
-  switch:
-    description: Turn the switch on or off.
-    parameters: {on: {type: boolean}}
-    service: {name: switch, type: std_srvs/srv/SetBool, request: {data: "{{ on }}"},
-              value: "{{ message }}", timeout_s: 5}
-  count:
-    description: Count.
-    parameters: {order: {type: integer, minimum: 1, maximum: 1000}}
-    action: {name: fibonacci, type: test_msgs/action/Fibonacci, goal: {order: "{{ order }}"},
-             timeout_s: 60}
-"""
+TOOLS = Path(__file__).resolve().parents[1] / 'test/fixtures/tools_faults.yaml'
 SCRIPT = """
 - {when: drive far, calls: [{name: drive, arguments: {seconds: 10}}]}
 - {when: drive a little, calls: [{name: drive, arguments: {seconds: 0.1}}]}
@@ -344,11 +325,10 @@ def soak(around: Surroundings, pid: int, commands: int, chance: random.Random) -
 def run(commands: int, seed: int) -> Account:
     """Start a node and what stands round it; return what was seen."""
     with tempfile.TemporaryDirectory() as folder, ExitStack() as end:
-        tool_file, script = Path(folder, 'tools.yaml'), Path(folder, 'script.yaml')
-        tool_file.write_text(TOOLS)
+        script = Path(folder, 'script.yaml')
         script.write_text(SCRIPT)
         log = end.enter_context(Path(folder, 'node.log').open('w'))
-        child = nemotron(tool_file, engine='scripted', script=str(script)).start(log)
+        child = nemotron(TOOLS, engine='scripted', script=str(script)).start(log)
         end.callback(child.wait)
         end.callback(child.terminate)
         node = end.enter_context(spinning('soak'))

@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 
 from nemotron_ros.chat.formats.nemotron_xml import NemotronXml
 from nemotron_ros.chat.messages import ToolCall
+from nemotron_ros.engine.scripted import Reply
 
 TEMPLATE = Path(__file__).parents[1] / 'fixtures' / 'nemotron_template.jinja'
 MODEL = 'nemotron-3-nano-4b'
@@ -100,11 +101,21 @@ class Script:
     turn: Turn = CALLER
     fault: str = ''
     key: str = ''
+    replies: tuple[Reply, ...] = ()
+    """What it says where the newest message has their words, before ``turn``."""
     loading: int = 0
     """How many questions it still answers with 503."""
     asked: list[dict[str, Any]] = field(default_factory=list)
     busy: int = 0
     """How many answers it is giving."""
+
+    def reply(self, body: dict[str, Any]) -> tuple[Turn, float]:
+        """Return what the model says to a request, and how long it takes to begin."""
+        newest = str(body['messages'][-1]['content'])
+        for reply in self.replies:
+            if reply.when in newest:
+                return Turn(reply.text, reply.reasoning, reply.calls), reply.delay_s
+        return self.turn, 0.0
 
     def is_idle(self, within_s: float = 2.0) -> bool:
         """Whether it gives no answer any more, in time."""
@@ -278,7 +289,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _deltas(self, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Yield what the model says, a token each."""
-        turn, dialect = self.script.turn, self.script.dialect
+        dialect = self.script.dialect
+        turn, delay_s = self.script.reply(body)
+        self._wait(delay_s)
         if _is_thinking(body) and turn.reasoning:
             field = REASONING.get(dialect, 'content')
             for piece in self.PIECES.findall(turn.reasoning):

@@ -11,7 +11,6 @@ import re
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from itertools import pairwise
@@ -28,19 +27,15 @@ from nemotron_msgs.action import ExecuteCommand
 from nemotron_msgs.msg import EngineStatus, Event, ToolResult
 from nemotron_msgs.srv import CallTool, ListTools
 from plugin_package import install
-from rclpy.action import ActionServer, CancelResponse, GoalResponse
-from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.duration import Duration
 from rclpy.lifecycle import TransitionCallbackReturn
-from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from ros_context import Ros
 from scripted_node import active_node, ask
-from servers import FibonacciServer, SwitchServer, VelocityLog
+from servers import FibonacciServer, SwitchServer, UndecidedServer, VelocityLog
 from std_msgs.msg import Empty, Float32
 from std_srvs.srv import Trigger
-from test_msgs.action import Fibonacci
 from threads import in_thread
 
 from nemotron_ros.bridge import action, executor
@@ -50,7 +45,6 @@ from nemotron_ros.bridge.waiting import until_true
 from nemotron_ros.cancel import CancelToken
 from nemotron_ros.client import CommandClient
 from nemotron_ros.node import NemotronNode
-from nemotron_ros.spinning import in_thread as in_thread_of
 from nemotron_ros.tools.tool_file import load
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,45 +58,24 @@ SOON_S = 5.0
 SLACK_S = 1.0
 """What a busy machine may add to a deadline."""
 
-TOOLS = """
+TOOLS = f"""
+include: [{FIXTURES / 'tools_faults.yaml'}]
 robot: complaints
 tools:
-  drive:
-    description: Drive for a time.
-    parameters: {seconds: {type: number, minimum: 0.1, maximum: 10}}
-    topic: {name: cmd_vel, type: geometry_msgs/msg/Twist, rate_hz: 20,
-            message: {linear: {x: 0.2}}, for_s: "{{ seconds }}", then: {}}
-    guard: {exclusive: motion}
-  beep:
-    description: Beep.
-    topic: {name: beep, type: std_msgs/msg/Empty}
   open_door:
     description: Open the door.
-    topic: {name: door, type: std_msgs/msg/Empty}
-    guard: {confirm: true, confirm_within_s: 1}
-  switch:
-    description: Turn the switch on or off.
-    parameters: {on: {type: boolean}}
-    service: {name: switch, type: std_srvs/srv/SetBool, request: {data: "{{ on }}"}, timeout_s: 10}
-  count:
-    description: Count.
-    parameters: {order: {type: integer, minimum: 1, maximum: 1000}}
-    action: {name: fibonacci, type: test_msgs/action/Fibonacci, goal: {order: "{{ order }}"},
-             timeout_s: 60}
+    topic: {{name: door, type: std_msgs/msg/Empty}}
+    guard: {{confirm: true, confirm_within_s: 1}}
   count_in_time:
     description: Count for half a second at most.
-    action: {name: fibonacci, type: test_msgs/action/Fibonacci, goal: {order: 1000},
-             timeout_s: 0.5}
-  begin:
-    description: Count, when the server has made up its mind.
-    action: {name: undecided, type: test_msgs/action/Fibonacci, goal: {order: 1000},
-             timeout_s: 60}
+    action: {{name: fibonacci, type: test_msgs/action/Fibonacci, goal: {{order: 1000}},
+             timeout_s: 0.5}}
   get_level:
     description: The level.
-    read: {topic: level, type: std_msgs/msg/Float32, value: "{{ data }}", max_age_s: 2}
+    read: {{topic: level, type: std_msgs/msg/Float32, value: "{{{{ data }}}}", max_age_s: 2}}
   lift:
     description: Lift the arm.
-    plugin: {use: fails, timeout_s: 2}
+    plugin: {{use: fails, timeout_s: 2}}
 """
 WORDS = ' '.join(f'word{number}' for number in range(100))
 SCRIPT = f"""
@@ -126,38 +99,6 @@ SCRIPT = f"""
 - {{when: 'true', calls: [{{name: drive, arguments: {{seconds: true}}}}]}}
 - {{when: call a method, calls: [{{name: halt, arguments: {{}}}}]}}
 """
-
-
-class UndecidedServer:
-    """``undecided``: says that it takes a goal only when it is told to, then runs to a cancel."""
-
-    def __init__(self, node: Node) -> None:
-        self.asked = self.ended = 0
-        self.decide = threading.Event()
-        self._node = node
-        ActionServer(
-            node,
-            Fibonacci,
-            'undecided',
-            execute_callback=self._execute,
-            goal_callback=self._goal,
-            cancel_callback=lambda _: CancelResponse.ACCEPT,
-            callback_group=ReentrantCallbackGroup(),
-        )
-
-    def _goal(self, goal):
-        self.asked += 1
-        self.decide.wait(SOON_S)
-        return GoalResponse.ACCEPT
-
-    async def _execute(self, handle):
-        return await in_thread_of(self._node, lambda: self._run(handle))
-
-    def _run(self, handle):
-        assert until_true(lambda: handle.is_cancel_requested, SOON_S, CancelToken(SOON_S))
-        handle.canceled()
-        self.ended += 1
-        return Fibonacci.Result()
 
 
 @pytest.fixture(scope='module')
@@ -557,7 +498,7 @@ def test_16_spin_until_future_complete_in_a_callback_detaches_the_node(robot):
     began_s = time.monotonic()
     listed = ask(robot.outside, ListTools, 'nemotron/list_tools', ListTools.Request())
     assert time.monotonic() - began_s < SLACK_S
-    assert len(listed.tools) == 9
+    assert len(listed.tools) == 10
     robot.switch.silent = False
     robot.switch.release.set()
     assert called().status == S.STATUS_SUCCEEDED

@@ -35,13 +35,6 @@ FIXTURES = Path(__file__).resolve().parent.parent / 'fixtures'
 R = ExecuteCommand.Result
 SUCCESS = TransitionCallbackReturn.SUCCESS
 TIMES = 10
-COUNT = """
-  count:
-    description: Count.
-    parameters: {order: {type: integer, minimum: 1, maximum: 1000}}
-    action: {name: fibonacci, type: test_msgs/action/Fibonacci, goal: {order: "{{ order }}"},
-             value: "{{ sequence }}", timeout_s: 60}
-"""
 SCRIPT = """
 - when: count far
   calls: [{name: count, arguments: {order: 1000}}]
@@ -53,10 +46,13 @@ SCRIPT = """
 @pytest.fixture
 def bench(tmp_path) -> dict[str, object]:
     """Give the parameters of a node that drives, switches and counts."""
-    tools, script = tmp_path / 'tools.yaml', tmp_path / 'script.yaml'
-    tools.write_text((FIXTURES / 'tools_bench.yaml').read_text().rstrip() + COUNT)
+    script = tmp_path / 'script.yaml'
     script.write_text(SCRIPT + (FIXTURES / 'script_bench.yaml').read_text())
-    return {'engine': 'scripted', 'script': str(script), 'tool_file': str(tools)}
+    return {
+        'engine': 'scripted',
+        'script': str(script),
+        'tool_file': str(FIXTURES / 'tools_faults.yaml'),
+    }
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
@@ -20,21 +19,16 @@ pytest.importorskip('test_msgs', reason='test_msgs is not installed')
 
 from nemotron_msgs.action import ExecuteCommand
 from nemotron_msgs.msg import Event, ToolResult
-from rclpy.action import ActionServer, CancelResponse, GoalResponse
-from rclpy.callback_groups import ReentrantCallbackGroup
-from rclpy.node import Node
 from ros_context import Ros
 from scripted_node import active_node, ask
-from servers import FibonacciServer, VelocityLog
+from servers import FibonacciServer, UndecidedServer, VelocityLog
 from std_msgs.msg import Empty
 from std_srvs.srv import Trigger
-from test_msgs.action import Fibonacci
 from threads import in_thread
 
 from nemotron_ros.bridge.waiting import until_true
 from nemotron_ros.cancel import CancelToken
 from nemotron_ros.client import CommandClient
-from nemotron_ros.spinning import in_thread as in_thread_of
 
 R = ExecuteCommand.Result
 REPEATS = int(os.environ.get('NEMOTRON_TEST_REPEATS', '2'))
@@ -44,32 +38,15 @@ SOON_S = 5.0
 QUIET_S = 0.15
 """Three times the period of what drives: longer than that, and it has ended."""
 
-TOOLS = """
+FIXTURES = Path(__file__).resolve().parent.parent / 'fixtures'
+TOOLS = f"""
+include: [{FIXTURES / 'tools_faults.yaml'}]
 robot: phases
 tools:
-  drive:
-    description: Drive for a time.
-    parameters: {seconds: {type: number, minimum: 0.1, maximum: 10}}
-    topic: {name: cmd_vel, type: geometry_msgs/msg/Twist, rate_hz: 20,
-            message: {linear: {x: 0.2}}, for_s: "{{ seconds }}", then: {}}
-    guard: {exclusive: motion}
-  beep:
-    description: Beep.
-    topic: {name: beep, type: std_msgs/msg/Empty}
   open_door:
     description: Open the door.
-    topic: {name: door, type: std_msgs/msg/Empty}
-    guard: {confirm: true, confirm_within_s: 30}
-  switch:
-    description: Turn the switch on.
-    service: {name: nobody, type: std_srvs/srv/Trigger, request: {}, timeout_s: 30}
-  count:
-    description: Count.
-    action: {name: fibonacci, type: test_msgs/action/Fibonacci, goal: {order: 1000}, timeout_s: 60}
-  begin:
-    description: Count, when the server has made up its mind.
-    action: {name: undecided, type: test_msgs/action/Fibonacci, goal: {order: 1000},
-             timeout_s: 60}
+    topic: {{name: door, type: std_msgs/msg/Empty}}
+    guard: {{confirm: true, confirm_within_s: 30}}
 """
 WORDS = ' '.join(f'word{number}' for number in range(100))
 SCRIPT = f"""
@@ -79,43 +56,11 @@ SCRIPT = f"""
 - {{when: drive, calls: [{{name: drive, arguments: {{seconds: 10}}}}]}}
 - {{when: beep, calls: [{{name: beep, arguments: {{}}}}]}}
 - {{when: door, calls: [{{name: open_door, arguments: {{}}}}]}}
-- {{when: switch, calls: [{{name: switch, arguments: {{}}}}]}}
-- {{when: count, calls: [{{name: count, arguments: {{}}}}]}}
+- {{when: switch, calls: [{{name: switch, arguments: {{'on': true}}}}]}}
+- {{when: count, calls: [{{name: count, arguments: {{order: 1000}}}}]}}
 - {{when: begin, calls: [{{name: begin, arguments: {{}}}}]}}
 - {{text: Hello.}}
 """
-
-
-class UndecidedServer:
-    """``undecided``: says that it takes a goal only when it is told to, then runs to a cancel."""
-
-    def __init__(self, node: Node) -> None:
-        self.decide = threading.Event()
-        self.asked = self.ended = 0
-        self._node = node
-        ActionServer(
-            node,
-            Fibonacci,
-            'undecided',
-            execute_callback=self._execute,
-            goal_callback=self._goal,
-            cancel_callback=lambda _: CancelResponse.ACCEPT,
-            callback_group=ReentrantCallbackGroup(),
-        )
-
-    def _goal(self, goal: Any) -> GoalResponse:
-        self.asked += 1
-        self.decide.wait(SOON_S)
-        return GoalResponse.ACCEPT
-
-    async def _execute(self, handle: Any) -> Any:
-        return await in_thread_of(self._node, lambda: self._run(handle))
-
-    def _run(self, handle: Any) -> Any:
-        assert until_true(lambda: handle.is_cancel_requested, SOON_S, CancelToken(SOON_S))
-        handle.canceled()
-        self.ended += 1
-        return Fibonacci.Result()
 
 
 @pytest.fixture(scope='module')
