@@ -91,10 +91,14 @@ def test_all_that_the_node_tells_is_heard(robot, eventually):
     assert view.trouble(time.monotonic()) == ''
 
 
+def stages(robot):
+    return [call.stage for call in robot.watching.view.commands[-1].calls]
+
+
 def test_the_stop_key_stops_what_moves(robot, eventually):
     robot.begin('drive far')
     eventually(lambda: 0.2 in robot.base.speeds)
-    eventually(lambda: robot.watching.view.commands[-1].calls[0].stage is Stage.RUNNING)
+    eventually(lambda: stages(robot) == [Stage.RUNNING])
     robot.link.stop()
     eventually(lambda: robot.results, what='the command has ended')
     assert robot.results[0].status == ExecuteCommand.Result.STATUS_STOPPED
@@ -114,7 +118,7 @@ def test_a_question_is_answered_by_its_id(robot, eventually, yes, decision):
     assert (seen.question.tool, seen.question.arguments) == ('open_door', {'wide': True})
     robot.link.answer(seen.question.id, yes)
     eventually(lambda: not robot.watching.view.questions)
-    eventually(lambda: robot.watching.view.commands[-1].calls[0].stage is Stage.ENDED)
+    eventually(lambda: stages(robot) == [Stage.ENDED])
     call = robot.watching.view.commands[-1].calls[0]
     assert call.decision == decision
     assert call.result.confirmed_by == ('Ann' if yes else '')

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from geometry_msgs.msg import PoseStamped, Twist
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rclpy.clock import ROSClock
 from std_msgs.msg import String
 
 from nemotron_ros.bridge.interfaces import load_message
 from nemotron_ros.bridge.motion_limits import check_motion
 from nemotron_ros.bridge.publish import publish
+from nemotron_ros.bridge.robot_time import RobotTime
 from nemotron_ros.cancel import CancelToken
 from nemotron_ros.chat.messages import ToolCall
 from nemotron_ros.tools.dispatch import Dispatcher
@@ -63,6 +66,7 @@ class Wire:
 
     def __init__(self, limits: MotionLimits) -> None:
         self.limits = limits
+        self.time = RobotTime(SimpleNamespace(get_clock=ROSClock))
         self.sent: list[tuple[str, Any]] = []
 
     def publisher(self, topic: str, type_name: str) -> Any:
