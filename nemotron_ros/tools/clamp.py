@@ -5,6 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from nemotron_ros.tools.model import OutOfRange, Tool
+
+
+def within_range(
+    tool: Tool, arguments: Mapping[str, Any]
+) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Return the arguments that the gate validates, and those of them that were clamped."""
+    if tool.out_of_range is not OutOfRange.CLAMP:
+        return arguments, {}
+    return clamp(arguments, tool.spec.parameters['properties'])
+
 
 def clamp(
     arguments: Mapping[str, Any], properties: Mapping[str, Any]

@@ -11,10 +11,10 @@ from typing import Any, Protocol
 
 from nemotron_ros.cancel import CancelToken, Cause
 from nemotron_ros.chat.messages import ToolCall
-from nemotron_ros.tools.clamp import clamp
+from nemotron_ros.tools.clamp import within_range
 from nemotron_ros.tools.confirmation import Question
 from nemotron_ros.tools.guard import Denied, EndedAtGateError, Guard, Request
-from nemotron_ros.tools.model import OutOfRange, Tool, ToolFile
+from nemotron_ros.tools.model import Tool, ToolFile
 from nemotron_ros.tools.result import Status, ToolResult
 from nemotron_ros.tools.validate import Validator
 
@@ -119,10 +119,7 @@ class Dispatcher:
             why = f'there is no tool named {call.name!r}; there is {known}'
             return ToolResult(Status.INVALID, error=why, rule='unknown')
         validator = self._validators[call.name]
-        given: Mapping[str, Any] = call.arguments
-        clamped: Mapping[str, Any] = {}
-        if tool.out_of_range is OutOfRange.CLAMP:
-            given, clamped = clamp(given, tool.spec.parameters['properties'])
+        given, clamped = within_range(tool, call.arguments)
         faults = validator.check(given)
         if faults:
             return ToolResult(Status.INVALID, error='; '.join(faults), rule='schema')

@@ -19,6 +19,7 @@ from nemotron_ros.chat.formats.json_call import JsonCall
 from nemotron_ros.chat.formats.nemotron_xml import NemotronXml
 from nemotron_ros.chat.formats.protocol import Format, FormatError, Piece, Text
 from nemotron_ros.chat.messages import ToolCall, ToolSpec
+from nemotron_ros.tools.clamp import within_range
 from nemotron_ros.tools.conditions import Condition
 from nemotron_ros.tools.confirmation import Answer, Question
 from nemotron_ros.tools.guard import Denied, EndedAtGateError, Guard, Request
@@ -276,13 +277,14 @@ class _Gate:
         if tool is None:
             return Verdict(Decision.INVALID, 'unknown'), f'there is no tool named {asked.name!r}'
         validator = Validator(tool.spec)
-        faults = validator.check(asked.arguments)
+        given, _ = within_range(tool, asked.arguments)
+        faults = validator.check(given)
         if faults:
             return Verdict(Decision.INVALID, 'schema'), '; '.join(faults)
         request = Request(
             asked.name,
             call.allowed,
-            validator.complete(asked.arguments),
+            validator.complete(given),
             self._tallies.setdefault(id(call.story), Counter()),
             dry_run=call.dry_run,
         )

@@ -17,6 +17,7 @@ from nemotron_ros.trace.record import Trace
 from nemotron_ros.trace.replay import replay
 
 SHORT = ('drive', {'seconds': 0.5})
+CLAMPS = 'description: Drive for a time.\n    out_of_range: clamp'
 
 
 def ways(report) -> list[tuple[str, str]]:
@@ -38,6 +39,15 @@ def test_the_same_file_makes_no_difference(told):
     assert (report.commands, report.calls) == (6, 6)
     # The words of the two turns whose call was invalid, and of a stop, say nothing.
     assert report.turns == 3
+
+
+def test_a_number_is_clamped_as_it_was(write_tools):
+    told = Told(write_tools('description: Drive for a time.', CLAMPS))
+    results = told.command('far', ('drive', {'seconds': 100}))
+    assert (results[0].status, results[0].clamped) == (Status.SUCCEEDED, {'seconds': 10})
+    assert replay(told.trace, told.file).differences == []
+    report = replay(told.trace, write_tools())
+    assert ways(report) == [('admitted', 'invalid by schema')]
 
 
 @pytest.mark.parametrize(
