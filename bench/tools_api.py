@@ -47,14 +47,23 @@ from nemotron_ros.bringup import config_path
 from nemotron_ros.cancel import CancelToken
 from nemotron_ros.chat.messages import ToolCall
 from nemotron_ros.chat.prompt import SYSTEM, result_content
+from nemotron_ros.cli.scenario_files import scenario_files
 from nemotron_ros.engine.factory import EngineSettings, make_engine
 from nemotron_ros.engine.loopback import HOST, free_port
 from nemotron_ros.engine.model_files import find, load_catalogue
 from nemotron_ros.evaluation.record import Record, Row, row_of, write
-from nemotron_ros.evaluation.run import SESSION, Conduct, Item, Result, items_of, run_items
+from nemotron_ros.evaluation.run import (
+    SESSION,
+    Conduct,
+    Item,
+    Result,
+    is_asked,
+    items_of,
+    run_items,
+)
 from nemotron_ros.evaluation.scenario import load
 from nemotron_ros.evaluation.score import Judge
-from nemotron_ros.evaluation.split import PARTS, part_of
+from nemotron_ros.evaluation.split import PARTS
 from nemotron_ros.evaluation.summary import by_tag, costs, rates
 from nemotron_ros.evaluation.world import dispatcher
 from nemotron_ros.events import CallRecord, CommandStatus, Outcome
@@ -258,13 +267,8 @@ def tools_of(robot: str) -> ToolFile:
 
 def chosen(part: str, tags: Sequence[str], limit: int) -> list[Item]:
     """Return the items to ask: the same ones each time, of all files alike."""
-    scenarios = load(sorted(config_path('scenarios').glob('*.yaml')), tools_of)
-    items = [
-        item
-        for item in items_of(scenarios)
-        if part in ('all', part_of(item.scenario.id))
-        and (not tags or not set(tags).isdisjoint(item.scenario.tags))
-    ]
+    every = items_of(load(scenario_files(), tools_of))
+    items = [item for item in every if is_asked(item, part, tags)]
     lots = sorted(items, key=lambda item: hashlib.sha256(item.key.encode()).digest())
     return lots[: limit or None]
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from nemotron_ros.bringup import config_path
+from nemotron_ros.cli.scenario_files import ToolFiles, scenario_files
 from nemotron_ros.engine.model_files import load_catalogue
 from nemotron_ros.engine.protocol import EngineError
 from nemotron_ros.engine.template_file import read_template
@@ -87,39 +88,19 @@ def run_export(arguments: argparse.Namespace) -> int:
 
 def _found(arguments: argparse.Namespace) -> Iterator[tuple[ToolFile, Samples]]:
     """Yield what can be learned, by tool file."""
-    files: dict[str, ToolFile] = {}
-    given = None if arguments.tools is None else tool_file.load(arguments.tools)
-    if given is not None:
-        files[given.robot] = given
-
-    def tool_file_of(robot: str) -> ToolFile:
-        if robot not in files:
-            try:
-                files[robot] = tool_file.load(config_path('tools', f'{robot}.yaml'))
-            except FileNotFoundError:
-                raise LookupError(
-                    f'there is no config/tools/{robot}.yaml; give its tool file by --tools FILE'
-                ) from None
-        return files[robot]
-
-    shipped = load(_yaml_files([config_path('scenarios')]), tool_file_of)
+    tool_files = ToolFiles(arguments.tools)
+    shipped = load(scenario_files(), tool_files.of)
     chosen = shipped
     if arguments.scenarios is not None:
-        chosen = load(_yaml_files(arguments.scenarios), tool_file_of)
+        chosen = load(scenario_files(arguments.scenarios), tool_files.of)
     held = held_out((*shipped, *chosen))
     for robot in dict.fromkeys(scenario.robot for scenario in chosen):
-        yield files[robot], from_scenarios(chosen, robot, files[robot], held)
+        file = tool_files.of(robot)
+        yield file, from_scenarios(chosen, robot, file, held)
     for path in arguments.traces:
         trace = read_trace(path)
         name = trace.origin.tool_file
-        if given is None and not name:
+        if tool_files.given is None and not name:
             raise TraceError(f'{path}: does not name its tool file; say which with --tools FILE')
-        file = given or tool_file.load(name)
+        file = tool_files.given or tool_file.load(name)
         yield file, from_traces([trace], file, held)
-
-
-def _yaml_files(paths: Sequence[Path]) -> list[Path]:
-    files: list[Path] = []
-    for path in paths:
-        files += sorted(path.glob('*.yaml')) if path.is_dir() else [path]
-    return files

@@ -27,6 +27,7 @@ from rich.progress import (
 from nemotron_ros.agent import Limits, Sampling
 from nemotron_ros.bringup import config_path
 from nemotron_ros.cli.arguments import seconds
+from nemotron_ros.cli.scenario_files import ToolFiles, scenario_files
 from nemotron_ros.deployment import Wanted, engine_settings
 from nemotron_ros.device.detect import detect
 from nemotron_ros.device.profile import load_profiles
@@ -40,11 +41,9 @@ from nemotron_ros.evaluation.bfcl import BfclError
 from nemotron_ros.evaluation.compare import compare
 from nemotron_ros.evaluation.record import Record, RecordError, Row, read, row_of, write
 from nemotron_ros.evaluation.report import compare_markdown, rates_table, run_markdown, tags_table
-from nemotron_ros.evaluation.run import Conduct, Item, items_of, run_items
+from nemotron_ros.evaluation.run import Conduct, is_asked, items_of, run_items
 from nemotron_ros.evaluation.scenario import ScenarioError, load
-from nemotron_ros.evaluation.split import PARTS, part_of
-from nemotron_ros.tools import tool_file
-from nemotron_ros.tools.model import ToolFile
+from nemotron_ros.evaluation.split import PARTS
 from nemotron_ros.tools.tool_file import ToolFileError
 from nemotron_ros.trace.hashes import sha256_of
 
@@ -175,25 +174,10 @@ class _Asking:
 
 
 def _scenarios(arguments: argparse.Namespace) -> _Asking:
-    tool_files: dict[str, ToolFile] = {}
-    if arguments.tools is not None:
-        given = tool_file.load(arguments.tools)
-        tool_files[given.robot] = given
-
-    def tool_file_of(robot: str) -> ToolFile:
-        if robot not in tool_files:
-            try:
-                path = config_path('tools', f'{robot}.yaml')
-            except FileNotFoundError:
-                raise LookupError(
-                    f'there is no config/tools/{robot}.yaml; give its tool file by --tools FILE'
-                ) from None
-            tool_files[robot] = tool_file.load(path)
-        return tool_files[robot]
-
-    files = _files(arguments.scenarios)
-    every = items_of(load(files, tool_file_of))
-    chosen = [item for item in every if _is_asked(item, arguments.part, arguments.tags)]
+    tool_files = ToolFiles(arguments.tools)
+    files = scenario_files(arguments.scenarios)
+    every = items_of(load(files, tool_files.of))
+    chosen = [item for item in every if is_asked(item, arguments.part, arguments.tags or ())]
     if not chosen:
         tags = sorted({tag for item in every for tag in item.scenario.tags})
         raise _NothingToDo(
@@ -210,14 +194,19 @@ def _scenarios(arguments: argparse.Namespace) -> _Asking:
         'tags': arguments.tags or [],
         'runs': conduct.runs,
         'ask_user': conduct.ask_user,
-        'tool_files': {robot: sha256_of(Path(tool_files[robot].path))[:12] for robot in robots},
+        'tool_files': {robot: sha256_of(Path(tool_files.of(robot).path))[:12] for robot in robots},
         'scenarios': {file.name: sha256_of(file)[:12] for file in files},
     }
     return _Asking(
         len(items) * conduct.runs,
         settings,
         lambda engine, loading, told: run_items(
-            items, tool_files, engine, conduct, loading, lambda result: told(row_of(result))
+            items,
+            tool_files.by_robot,
+            engine,
+            conduct,
+            loading,
+            lambda result: told(row_of(result)),
         ),
     )
 
@@ -251,18 +240,6 @@ def _drawn(every: Sequence[Drawn], limit: int | None, key: Callable[[Drawn], str
 
     drawn = set(map(key, sorted(every, key=lot)[:limit]))
     return [one for one in every if key(one) in drawn]
-
-
-def _is_asked(item: Item, part: str, tags: Sequence[str] | None) -> bool:
-    in_part = part in ('all', part_of(item.scenario.id))
-    return in_part and (tags is None or not set(tags).isdisjoint(item.scenario.tags))
-
-
-def _files(paths: Sequence[Path] | None) -> list[Path]:
-    files: list[Path] = []
-    for path in paths or [config_path('scenarios')]:
-        files += sorted(path.glob('*.yaml')) if path.is_dir() else [path]
-    return files
 
 
 def _wanted(arguments: argparse.Namespace) -> Wanted:

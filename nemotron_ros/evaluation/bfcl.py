@@ -34,7 +34,7 @@ from nemotron_ros.engine.protocol import (
     TextDelta,
     UsageDelta,
 )
-from nemotron_ros.evaluation.record import Row
+from nemotron_ros.evaluation.record import Row, call_data
 
 PREFIX = 'BFCL_v4_'
 CATEGORIES = (
@@ -217,15 +217,7 @@ def _row(entry: Entry, turn: _Turn, fault: str) -> Row:
         still=none_fits,
         asks=False,
         refuses=False,
-        calls=tuple(
-            {
-                'name': call.name,
-                'arguments': dict(call.arguments),
-                'status': '',
-                'error': '',
-            }
-            for call in turn.calls
-        ),
+        calls=tuple(map(call_data, turn.calls)),
         text=turn.text,
         outcome='engine_failed' if turn.error else 'answered',
         error=turn.error or fault,

@@ -6,7 +6,6 @@ Nothing of the held-out part gets into it, whoever has said it.
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,8 +23,9 @@ from nemotron_ros.chat.prompt import (
 )
 from nemotron_ros.chat.template import ChatTemplate, ChatTemplateError
 from nemotron_ros.evaluation.match import Match
-from nemotron_ros.evaluation.scenario import Fails, Scenario, WantedCall
-from nemotron_ros.evaluation.split import part_of
+from nemotron_ros.evaluation.scenario import Fails, Scenario, WantedCall, wording
+from nemotron_ros.evaluation.split import TUNING, part_of
+from nemotron_ros.evaluation.whole_file import write_whole
 from nemotron_ros.tools.model import Reading, ToolFile
 from nemotron_ros.tools.result import Status
 from nemotron_ros.tools.validate import Validator
@@ -33,7 +33,6 @@ from nemotron_ros.trace.record import Trace
 from nemotron_ros.trace.redact import is_whole
 from nemotron_ros.trace.stories import Story, stories
 
-TUNING = 'tuning'
 DONE = 'Done.'
 """What is said when all was done, and nothing came back that is worth telling."""
 GOOD_ENDS = ('SUCCEEDED', 'ANSWERED')
@@ -69,7 +68,7 @@ class _LeftOut(Exception):
 def held_out(scenarios: Iterable[Scenario]) -> frozenset[str]:
     """Return what is said in scenarios that are not for tuning, in the form that is compared."""
     return frozenset(
-        _plain(turn)
+        wording(turn)
         for scenario in scenarios
         if part_of(scenario.id) != TUNING
         for say in scenario.say
@@ -174,9 +173,7 @@ def write(
     ]
     if written:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f'{path.name}.part')
-        part.write_text(''.join(written), encoding='utf-8')
-        part.replace(path)
+        write_whole(path, ''.join(written))
     return len(written)
 
 
@@ -185,7 +182,7 @@ def _scenario_turns(
 ) -> list[Message]:
     if part_of(scenario.id) != TUNING:
         raise _LeftOut('held out')
-    if any(_plain(turn) in held for turn in say):
+    if any(wording(turn) in held for turn in say):
         raise _LeftOut('said in a held-out scenario too')
     if len(say) > 1:
         raise _LeftOut('a conversation, whose earlier answers are not known')
@@ -269,7 +266,7 @@ def _story_turns(
         [[turn.content, [dict(c.arguments) for c in turn.tool_calls]] for turn in turns]
     ):
         raise _LeftOut('something was taken out of it, or cut short')
-    if any(turn.role == 'user' and _plain(turn.content) in held for turn in turns):
+    if any(turn.role == 'user' and wording(turn.content) in held for turn in turns):
         raise _LeftOut('said in a held-out scenario too')
     return turns
 
@@ -327,7 +324,3 @@ def _texts(
             'completion can be told from its prompt; export without a model'
         )
     return prompt, text[len(prompt) :]
-
-
-def _plain(text: str) -> str:
-    return ' '.join(re.findall(r'\w+', text.casefold()))

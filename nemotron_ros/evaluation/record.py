@@ -8,8 +8,10 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from nemotron_ros.chat.messages import ToolCall
 from nemotron_ros.evaluation.run import Result
 from nemotron_ros.evaluation.split import part_of
+from nemotron_ros.evaluation.whole_file import write_whole
 
 FORMAT = 1
 """Of the file; another one is refused."""
@@ -104,12 +106,7 @@ def row_of(result: Result) -> Row:
         asks=expected.answer.asks,
         refuses=expected.answer.refuses,
         calls=tuple(
-            {
-                'name': record.call.name,
-                'arguments': dict(record.call.arguments),
-                'status': record.result.status.name.lower(),
-                'error': record.result.error,
-            }
+            call_data(record.call, record.result.status.name.lower(), record.result.error)
             for record in outcome.calls
         ),
         text=outcome.text,
@@ -134,6 +131,16 @@ def row_of(result: Result) -> Row:
     )
 
 
+def call_data(call: ToolCall, status: str = '', error: str = '') -> dict[str, Any]:
+    """Return a call in plain values; ``status`` is empty where nothing was to be run."""
+    return {
+        'name': call.name,
+        'arguments': dict(call.arguments),
+        'status': status,
+        'error': error,
+    }
+
+
 def write(record: Record, path: Path) -> None:
     """Write a record; the file is there as a whole, or as it was before."""
     data = {
@@ -142,9 +149,7 @@ def write(record: Record, path: Path) -> None:
         'circumstances': dict(record.circumstances),
         'rows': [asdict(row) for row in record.rows],
     }
-    part = path.with_name(f'{path.name}.part')
-    part.write_text(json.dumps(data, ensure_ascii=False, indent=1), encoding='utf-8')
-    part.replace(path)
+    write_whole(path, json.dumps(data, ensure_ascii=False, indent=1))
 
 
 def read(path: Path) -> Record:

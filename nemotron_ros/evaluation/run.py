@@ -19,6 +19,7 @@ from nemotron_ros.engine.protocol import (
 )
 from nemotron_ros.evaluation.scenario import Scenario
 from nemotron_ros.evaluation.score import Judge, Score
+from nemotron_ros.evaluation.split import part_of
 from nemotron_ros.evaluation.world import dispatcher
 from nemotron_ros.events import Outcome
 from nemotron_ros.tools.model import ToolFile
@@ -77,6 +78,12 @@ def items_of(scenarios: Iterable[Scenario]) -> list[Item]:
         for scenario in scenarios
         for number in range(1, len(scenario.say) + 1)
     ]
+
+
+def is_asked(item: Item, part: str, tags: Sequence[str]) -> bool:
+    """Whether an item is of a part, or of ``all``, and has one of the tags, if there are any."""
+    in_part = part in ('all', part_of(item.scenario.id))
+    return in_part and (not tags or not set(tags).isdisjoint(item.scenario.tags))
 
 
 def run_items(

@@ -197,7 +197,7 @@ class _Tools:
             *tool_file.examples,
             *(e for t in tool_file.tools.values() for e in t.spec.examples),
         )
-        self.shown = {_plain(example.utterance): example.utterance for example in examples}
+        self.shown = {wording(example.utterance): example.utterance for example in examples}
 
     def tool(self, name: object, at: At) -> Tool:
         """Return a tool by its name."""
@@ -239,7 +239,8 @@ class _Tools:
                 raise Fault(at, f'no valid call has it: {"; ".join(wrong)}')
 
 
-def _plain(utterance: str) -> str:
+def wording(utterance: str) -> str:
+    """Return the words of a sentence, alike for all ways to write it."""
     return ' '.join(re.findall(r'\w+', utterance.casefold()))
 
 
@@ -262,7 +263,7 @@ def _say(data: Any, at: At, tools: _Tools) -> tuple[tuple[str, ...], ...]:
             raise Fault((*at, index), f'expected text, or a list of texts, got {item!r:.60}')
         if said.setdefault(turns, index) != index:
             raise Fault((*at, index), f'{turns[-1]!r} is said here a second time')
-        shown = tools.shown.get(_plain(turns[-1])) if len(turns) == 1 else None
+        shown = tools.shown.get(wording(turns[-1])) if len(turns) == 1 else None
         if shown is not None:
             raise Fault(
                 (*at, index), f'{shown!r} is an example of the tool file: the model has read it'

@@ -106,8 +106,7 @@ class Judge:
         besides = (self._reads | expected.may) - expected.never
 
         def fit(calls: Sequence[ToolCall], fits: Fits) -> bool:
-            match = _in_any_order if expected.any_order else _in_order
-            return match(tuple(wanted), tuple(calls), fits, besides)
+            return _fit(tuple(wanted), tuple(calls), fits, besides, expected.any_order)
 
         more = Counter(call.name for call in made) - Counter(call.tool for call in wanted)
         false = tuple(sorted(name for name in more.elements() if name not in besides))
@@ -141,33 +140,21 @@ def _is_choice(at: int, asked: Sequence[CallRecord]) -> bool:
     return record.result.status not in KEPT_BACK or record.call.name not in later
 
 
-def _in_order(
+def _fit(
     wanted: tuple[WantedCall, ...],
     made: tuple[ToolCall, ...],
     fits: Fits,
     besides: frozenset[str],
+    any_order: bool,
 ) -> bool:
-    """Whether the wanted calls were made one after the other, and besides only what may be."""
+    """Whether the wanted calls were made, and besides only what may be."""
     if not made:
         return not wanted
-    if wanted and fits(wanted[0], made[0]) and _in_order(wanted[1:], made[1:], fits, besides):
-        return True
-    return made[0].name in besides and _in_order(wanted, made[1:], fits, besides)
-
-
-def _in_any_order(
-    wanted: tuple[WantedCall, ...],
-    made: tuple[ToolCall, ...],
-    fits: Fits,
-    besides: frozenset[str],
-) -> bool:
-    if not made:
-        return not wanted
-    for at, call in enumerate(wanted):
+    for at, call in enumerate(wanted if any_order else wanted[:1]):
         left = (*wanted[:at], *wanted[at + 1 :])
-        if fits(call, made[0]) and _in_any_order(left, made[1:], fits, besides):
+        if fits(call, made[0]) and _fit(left, made[1:], fits, besides, any_order):
             return True
-    return made[0].name in besides and _in_any_order(wanted, made[1:], fits, besides)
+    return made[0].name in besides and _fit(wanted, made[1:], fits, besides, any_order)
 
 
 def _same_tool(wanted: WantedCall, made: ToolCall) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 
-PARTS = ('tuning', 'heldout')
+TUNING = 'tuning'
+PARTS = (TUNING, 'heldout')
 
 
 def part_of(scenario_id: str) -> str:
