@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -14,6 +14,7 @@ from rich.text import Text
 
 from nemotron_ros.cancel import CancelToken
 from nemotron_ros.cli.arguments import node_name, user_name, words
+from nemotron_ros.tools.confirmation import Question
 
 ANSWER_S = 10.0
 
@@ -67,11 +68,12 @@ def run(arguments: argparse.Namespace) -> int:
         return _answer(node, arguments, question_id)
 
 
-def _open_questions(node: Any, server: str) -> list[Any] | None:
+def _open_questions(node: Any, server: str) -> tuple[Question, ...] | None:
     """Return the questions that are open now; None if nobody tells."""
     from nemotron_msgs.msg import Confirmations
     from rclpy.qos import DurabilityPolicy, QoSProfile
 
+    from nemotron_ros.bridge.heard import questions_of
     from nemotron_ros.bridge.waiting import until_true
 
     heard: list[Any] = []
@@ -82,7 +84,7 @@ def _open_questions(node: Any, server: str) -> list[Any] | None:
     try:
         if not until_true(lambda: bool(heard), ANSWER_S, CancelToken(ANSWER_S)):
             return None
-        return list(heard[-1].open)
+        return questions_of(heard[-1])
     finally:
         node.destroy_subscription(subscription)
 
@@ -112,7 +114,7 @@ def _answer(node: Any, arguments: argparse.Namespace, question_id: str) -> int:
     return 0 if answer.success else 1
 
 
-def _list(questions: list[Any]) -> None:
+def _list(questions: Sequence[Question]) -> None:
     if not questions:
         print('nothing waits for a yes')
         return
@@ -120,9 +122,8 @@ def _list(questions: list[Any]) -> None:
     for column in ('id', 'tool', 'arguments', 'what it does', 'time left'):
         table.add_column(column)
     for question in questions:
-        left_s = question.deadline.sec + question.deadline.nanosec * 1e-9 - time.time()
-        given = json.loads(question.arguments)
-        shown = ', '.join(f'{name}: {value}' for name, value in given.items())
+        left_s = question.deadline_time_s - time.time()
+        shown = ', '.join(f'{name}: {value}' for name, value in question.arguments.items())
         row = (
             question.id,
             question.tool,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,12 +26,15 @@ class Place:
         return f'{self.path}:{self.line}'
 
 
-def dotted(at: At) -> str:
-    """Return where something stands, as people write it: ``tools.drive.examples[0]``."""
+def dotted(at: Iterable[object], whole: str = 'file') -> str:
+    """Return where something stands, as people write it: ``tools.drive.examples[0]``.
+
+    :param whole: what is said of the place that all of it is.
+    """
     path = ''
     for part in at:
         path += f'[{part}]' if isinstance(part, int) else f'.{part}' if path else str(part)
-    return path or 'file'
+    return path or whole
 
 
 @dataclass

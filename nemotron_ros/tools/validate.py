@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 import reprlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from fractions import Fraction
 from typing import Any
@@ -19,6 +19,7 @@ from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
 from nemotron_ros.chat.messages import ToolSpec
+from nemotron_ros.tools.parts import dotted
 
 MAX_DEPTH = 64
 """Objects and arrays in one another; ROS types have a fraction of it."""
@@ -76,7 +77,7 @@ class Validator:
         unfit = _unfit(data, MAX_DEPTH)
         if unfit is not None:
             steps, reason = unfit
-            return [f'{_dotted(reversed(steps))}: {reason}']
+            return [f'{_path(reversed(steps))}: {reason}']
         if self._fast(data):
             return []
         told: dict[str, str] = {}
@@ -202,13 +203,13 @@ def _told(error: ValidationError) -> Iterator[tuple[str, str]]:
     schema: Any = error.schema
     if keyword == 'required':
         for name in (name for name in expected if name not in value):
-            yield _dotted([*path, name]), 'is missing'
+            yield _path([*path, name]), 'is missing'
     elif keyword == 'additionalProperties' and expected is False:
         known = list(schema.get('properties', ()))
         for name in (name for name in value if name not in known):
-            yield _dotted([*path, name]), _no_such(name, known)
+            yield _path([*path, name]), _no_such(name, known)
     else:
-        yield _dotted(path), _reason(keyword, expected, value, schema)
+        yield _path(path), _reason(keyword, expected, value, schema)
 
 
 def _reason(keyword: str, expected: Any, value: Any, schema: Any) -> str:
@@ -238,8 +239,5 @@ def _no_such(name: str, known: list[str]) -> str:
     return f'no such argument; there is {", ".join(known) or "none"}'
 
 
-def _dotted(steps: Any) -> str:
-    path = ''
-    for step in steps:
-        path += f'[{step}]' if isinstance(step, int) else f'.{step}' if path else str(step)
-    return path or 'arguments'
+def _path(steps: Iterable[object]) -> str:
+    return dotted(steps, 'arguments')
