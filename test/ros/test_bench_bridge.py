@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 pytest.importorskip('test_msgs', reason='test_msgs is not installed')
 
+from programs import program
+
 from nemotron_ros.bridge.convert import to_message
 from nemotron_ros.bridge.schema import schema_of
 from nemotron_ros.chat.messages import ToolSpec
 from nemotron_ros.tools.validate import Validator
 
-PATH = Path(__file__).resolve().parents[2] / 'bench/bridge.py'
-
-
-def loaded() -> Any:
-    spec = importlib.util.spec_from_file_location('bench_bridge', PATH)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-BENCH = loaded()
+BENCH = program('bench/bridge.py')
 
 
 @pytest.mark.parametrize('name', BENCH.CASES)

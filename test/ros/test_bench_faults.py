@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,22 +13,10 @@ pytest.importorskip('nemotron_msgs', reason='nemotron_msgs is not built')
 pytest.importorskip('test_msgs', reason='test_msgs is not installed')
 pytest.importorskip('mujoco', reason='mujoco, the simulated robot, is not installed')
 
+from programs import ROOT, program
 from whole_robot import Told
 
-PATH = Path(__file__).resolve().parents[2] / 'bench/faults.py'
-
-
-def loaded() -> Any:
-    spec = importlib.util.spec_from_file_location('bench_faults', PATH)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # its dataclasses look for it there
-    spec.loader.exec_module(module)
-    return module
-
-
-BENCH = loaded()
+BENCH = program('bench/faults.py')
 NAMES = (
     'model server killed after a call',
     'robot killed, and back',
@@ -40,7 +26,7 @@ NAMES = (
 
 @pytest.mark.slow
 def test_a_fault_is_survived_and_told_and_nothing_moves() -> None:
-    command = [sys.executable, str(PATH), '--times', '1']
+    command = [sys.executable, str(ROOT / 'bench/faults.py'), '--times', '1']
     done = subprocess.run(
         [*command, *(f'--only={name}' for name in NAMES)],
         stdout=subprocess.PIPE,

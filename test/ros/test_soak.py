@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
+from programs import program
 
 pytest.importorskip('nemotron_msgs', reason='nemotron_msgs is not built')
 pytest.importorskip('test_msgs', reason='test_msgs is not installed')
 
-PATH = Path(__file__).resolve().parents[2] / 'bench/soak.py'
-
-
-def loaded() -> Any:
-    spec = importlib.util.spec_from_file_location('bench_soak', PATH)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # its dataclasses look for it there
-    spec.loader.exec_module(module)
-    return module
-
-
-BENCH = loaded()
+BENCH = program('bench/soak.py')
 
 
 @pytest.mark.slow

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
@@ -13,10 +12,10 @@ import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+from programs import program
 
 ROOT = Path(__file__).resolve().parents[2]
 SOUND = {
@@ -30,20 +29,8 @@ SOUND = {
 }
 RCLPY = 'share/ament_index/resource_index/packages/rclpy'
 
-
-def load(name: str) -> ModuleType:
-    """Import a script of scripts/."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / 'scripts' / f'{name}.py')
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
-bootstrap = load('bootstrap')
-fix_ros_wheels = load('fix_ros_wheels')
+bootstrap = program('scripts/bootstrap.py')
+fix_ros_wheels = program('scripts/fix_ros_wheels.py')
 
 
 class Machine:

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import pytest
+from programs import program
 
 from nemotron_ros.agent import Limits
 from nemotron_ros.evaluation.record import row_of
 from nemotron_ros.evaluation.run import Item, Result
 from nemotron_ros.tools.model import ToolFile
 
-PATH = Path(__file__).resolve().parents[3] / 'bench' / 'tools_api.py'
 BACK = {'name': 'drive', 'arguments': {'direction': 'backward', 'distance_m': 0.5}}
 FAR = {'name': 'drive', 'arguments': {'direction': 'backward', 'distance_m': 50}}
 SCENARIO = """
@@ -29,19 +26,7 @@ scenarios:
     say: [half a metre backward]
     expect: {calls: [drive: {direction: backward, distance_m: 0.5}]}
 """
-
-
-def loaded() -> Any:
-    spec = importlib.util.spec_from_file_location('bench_tools_api', PATH)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-BENCH = loaded()
+BENCH = program('bench/tools_api.py')
 
 
 def calling(*calls: dict[str, Any]) -> dict[str, Any]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
+from programs import program
 
 pytest.importorskip('torch', reason='torch is not here')
 pytest.importorskip('peft', reason='peft is not here: pip install peft')
@@ -18,19 +17,7 @@ from nemotron_ros.engine.checkpoint import find_checkpoint
 from nemotron_ros.engine.local_prompt import load_prompt
 from nemotron_ros.engine.torch_model import TorchModel
 
-PATH = Path(__file__).resolve().parents[3] / 'scripts' / 'train_lora.py'
-
-
-def loaded() -> Any:
-    spec = importlib.util.spec_from_file_location('train_lora', PATH)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-SCRIPT = loaded()
+SCRIPT = program('scripts/train_lora.py')
 
 
 @pytest.fixture(scope='module')
