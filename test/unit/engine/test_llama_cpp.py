@@ -586,12 +586,13 @@ def test_the_long_prompt_is_long(talking: LlamaCppEngine) -> None:
 
 
 def test_deadline(talking: LlamaCppEngine) -> None:
+    within_s = 2.0  # the engine leaves busy cores to others, and has to have begun by then
     late = []
     for _ in range(TRIES):
-        token = CancelToken(0.3)
+        token = CancelToken(within_s)
         began = time.monotonic()
         said = deltas(talking, ENDLESS, token)
-        late.append(time.monotonic() - began - 0.3)
+        late.append(time.monotonic() - began - within_s)
         assert text_of(said)
         assert not isinstance(said[-1], UsageDelta)
         assert token.cause is Cause.DEADLINE
